@@ -1,0 +1,1 @@
+"""The site: pictures, tuning, signing, sampling, and the Flower client."""

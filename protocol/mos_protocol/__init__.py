@@ -1,0 +1,1 @@
+"""What crosses the wire: signed manifests, bundles, releases, admission rules."""

@@ -1,0 +1,1 @@
+"""The centre: admission, fusion, releases, and the Flower server."""

@@ -1,0 +1,1 @@
+"""The model side that both ends need: bases, concepts, prompts, sampling."""

@@ -1,0 +1,56 @@
+"""The errors of the model side, and the root of every error of this project.
+
+    MosError                     one clear line for the user; exit code 2
+    ├── BaseError                a base cannot be found, read or used
+    │   └── BaseMismatchError    made for another base than the one at hand
+    ├── ConceptError             a concept or a fused model is malformed
+    ├── DataError                a folder of pictures cannot be used
+    ├── PromptError              a prompt cannot be encoded as it stands
+    ├── LayoutError              a layout of regions contradicts itself
+    ├── TuningError              a tuning run cannot start, go on or be resumed
+    ├── StorageError             a file cannot be written or read back
+    └── ZooError                 a part of the mini zoo is missing or broken
+
+`mos_protocol.errors`, `mos_client.errors` and `mos_server.errors` hang their own
+trees under `MosError`. Anything else that escapes is a bug of ours.
+"""
+
+
+class MosError(Exception):
+    """A failure that the user can do something about, told in one line."""
+
+
+class BaseError(MosError):
+    """A base model cannot be found, read or used."""
+
+
+class BaseMismatchError(BaseError):
+    """Something was made for another base than the one at hand."""
+
+
+class ConceptError(MosError):
+    """A concept or a fused model is malformed."""
+
+
+class DataError(MosError):
+    """A folder of pictures cannot be used."""
+
+
+class PromptError(MosError):
+    """A prompt cannot be encoded as it stands."""
+
+
+class LayoutError(MosError):
+    """A layout of regions contradicts itself or the base."""
+
+
+class TuningError(MosError):
+    """A tuning run cannot start, go on or be resumed."""
+
+
+class StorageError(MosError):
+    """A file cannot be written, or not be read back."""
+
+
+class ZooError(MosError):
+    """A part of the mini zoo is missing or broken."""
