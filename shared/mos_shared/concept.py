@@ -148,9 +148,7 @@ class FusedModel:
         """The fused model's safetensors file; equal models give equal bytes."""
         tensors = _lora_tensors(self.lora)
         for concept in self.concepts:
-            tensors |= _embedding_tensors(
-                f"concepts.{concept.key}", concept.embeddings
-            )
+            tensors |= _embedding_tensors(f"concepts.{concept.key}", concept.embeddings)
         facts = {
             "format": FUSED_FORMAT,
             "base": self.base,

@@ -40,7 +40,7 @@ def canonical_module(component: str, module: str) -> str:
 def forward_order(module: str) -> tuple[int | str, ...]:
     """A sorting key that puts UNet modules in the order the forward pass meets them.
 
-    diffusers registers `up_blocks` before `mid_block`; the data flows down -> mid -> up.
+    diffusers registers `up_blocks` before `mid_block`; data flows down, mid, up.
     """
     parts = module.removeprefix("unet.").split(".")
     indices = [int(part) if part.isdigit() else part for part in parts[1:]]

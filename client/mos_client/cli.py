@@ -1,0 +1,12 @@
+"""`mos-client`: what a site types."""
+
+from typing import NoReturn
+
+from mos_shared.console import new_app, run
+
+app = new_app("A site: tune concepts on your own pictures, share them signed, sample.")
+
+
+def main() -> NoReturn:
+    """Run `mos-client`."""
+    run(app)

@@ -1,0 +1,1 @@
+"""One module a command of `mos-client`; heavy imports stay inside the functions."""

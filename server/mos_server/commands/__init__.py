@@ -1,0 +1,1 @@
+"""One module a command of `mos-server`; heavy imports stay inside the functions."""

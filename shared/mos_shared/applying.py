@@ -1,0 +1,67 @@
+"""A low-rank update merged into a base for a while, and taken out bit by bit alike."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+
+from mos_shared.base import Base
+from mos_shared.concept import Concept, FusedConcept, FusedModel, LoraFactors
+from mos_shared.errors import BaseMismatchError, ConceptError
+
+
+def as_fused(concept: Concept, *, site: str = "") -> FusedModel:
+    """A single concept as a model of one, to sample from it before any fusion."""
+    facts = concept.facts
+    one = FusedConcept(facts.name, site, facts.class_word, concept.embeddings)
+    return FusedModel(facts.base, concept.lora, (one,))
+
+
+@contextmanager
+def applied(
+    base: Base, lora: Mapping[str, LoraFactors], *, strength: float = 1.0
+) -> Iterator[None]:
+    """Inside, `base` computes with W0 + strength * up @ down; after, with W0 again.
+
+    The original weights are kept and copied back, so nothing drifts however often
+    updates come and go. Merged weights cost nothing per step of sampling.
+
+    Raises:
+        ConceptError: a module that the base does not have, or a wrong shape.
+    """
+    kept: dict[str, torch.Tensor] = {}
+    try:
+        for module, factors in lora.items():
+            weight = _weight(base, module, factors)
+            kept[module] = weight.clone()
+            update = factors.up.float() @ factors.down.float()
+            weight += (strength * update).to(weight)
+        yield
+    finally:
+        for module, original in kept.items():
+            base.projections[module].weight.data.copy_(original)
+
+
+def check_base(base: Base, fingerprint: str, what: str) -> None:
+    """Refuse `what` where it was made for another base.
+
+    Raises:
+        BaseMismatchError: naming both fingerprints.
+    """
+    if fingerprint != base.inventory.base:
+        raise BaseMismatchError(
+            f"{what} was made for base {fingerprint[:12]}, {base.name!r} is "
+            f"{base.inventory.base[:12]}; pass the base it was made for with --base"
+        )
+
+
+def _weight(base: Base, module: str, factors: LoraFactors) -> torch.Tensor:
+    if module not in base.projections:
+        raise ConceptError(f"{module}: the base {base.name!r} has no such projection")
+    weight = base.projections[module].weight.data
+    found = (factors.up.shape[0], factors.down.shape[1])
+    if found != tuple(weight.shape):
+        raise ConceptError(
+            f"{module}: an update of shape {found}, the base has {tuple(weight.shape)}"
+        )
+    return weight
