@@ -1,0 +1,114 @@
+"""Second moments of the inputs of a base's attention projections.
+
+Gradient fusion needs nothing of a layer's inputs X but X X^T. It accumulates while the
+model runs, in float32; no activation is kept. Projections that read the same input
+share one moment: q, k and v of a self-attention, K and V of a cross-attention.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mos_shared.base import Base
+
+Gram = Float[Tensor, "d_in d_in"]
+"""X X^T of one input, float32 while it accumulates, symmetric."""
+
+Moments = Mapping[str, Gram]
+"""Input name -> its second moment."""
+
+TEXT: Final = "text"
+CROSS: Final = "cross"
+SPATIAL: Final = "spatial"
+STAGES: Final = (TEXT, CROSS, SPATIAL)
+"""The order of fusion in the reference: text encoder, K and V, spatial attention."""
+
+_SHARED_INPUTS: Final = {
+    "self_attn": ({"q_proj", "k_proj", "v_proj"}, "qkv"),
+    "attn1": ({"to_q", "to_k", "to_v"}, "qkv"),
+    "attn2": ({"to_k", "to_v"}, "kv"),
+}
+
+
+def input_of(module: str) -> str:
+    """The name of the input that a projection reads; shared inputs share it."""
+    block, _, last = module.rpartition(".")
+    kind = block.rpartition(".")[2]
+    readers, name = _SHARED_INPUTS.get(kind, (set(), ""))
+    return f"{block}.{name}" if last in readers else module
+
+
+def stage_of(module: str) -> str:
+    """The fusion stage a projection, or an input, belongs to."""
+    if not module.startswith("unet."):
+        return TEXT
+    cross = (".attn2.to_k", ".attn2.to_v", ".attn2.kv")
+    return CROSS if module.endswith(cross) else SPATIAL
+
+
+def moment(inputs: Float[Tensor, "*rows d_in"]) -> Gram:
+    """X X^T of a batch of input vectors, in float32."""
+    rows = inputs.detach().reshape(-1, inputs.shape[-1]).float()
+    return rows.T @ rows
+
+
+@contextmanager
+def recording(
+    base: Base,
+    stage: str,
+    sink: dict[str, Gram],
+    *,
+    rows: Callable[[Tensor], Tensor] = lambda inputs: inputs,
+) -> Iterator[None]:
+    """Accumulate the moments of one stage's inputs into `sink` while the base runs.
+
+    Args:
+        base: The base, as it is adapted at the moment.
+        stage: TEXT or SPATIAL; the K/V inputs are text features, see `capture`.
+        sink: Input name -> moment, added to.
+        rows: Takes what counts out of an input batch [N, tokens, d_in].
+    """
+    readers = {
+        input_of(name): layer
+        for name, layer in base.projections.items()
+        if stage_of(name) == stage
+    }
+    handles = [
+        layer.register_forward_pre_hook(_adder(name, sink, rows))
+        for name, layer in readers.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def scaled(moments: Moments, *, balance: bool) -> dict[str, Float[Tensor, "d d"]]:
+    """Moments in float64, with trace d where `balance` is set.
+
+    A concept that was captured with more rows, or with larger activations, would
+    otherwise count for more in the least squares.
+    """
+    result: dict[str, Float[Tensor, "d d"]] = {}
+    for name, gram in moments.items():
+        wide = gram.double()
+        trace = wide.trace()
+        if balance and trace > 0:
+            wide = wide * (wide.shape[0] / trace)
+        result[name] = wide
+    return result
+
+
+def _adder(
+    name: str, sink: dict[str, Gram], rows: Callable[[Tensor], Tensor]
+) -> Callable[..., None]:
+    def add(module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        gram = moment(rows(args[0]))
+        sink[name] = sink[name].add_(gram) if name in sink else gram
+
+    return add

@@ -1,0 +1,76 @@
+"""What a fusion kept of each concept and cost the base, layer by layer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mos_server.fusion.moments import STAGES
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer of a fusion; energies are squared Frobenius norms of outputs."""
+
+    module: str
+    stage: str
+
+    residual: Mapping[str, float]
+    """Concept -> ||(W - W_i) X_i||^2, what fusion misses of it."""
+
+    size: Mapping[str, float]
+    """Concept -> ||(W_i - W0) X_i||^2, what the concept itself changes."""
+
+    drift: float
+    """||(W - W0) X_0||^2 on generic inputs; 0 where no prior was captured."""
+
+    generic: float
+    """||W0 X_0||^2, what drift is to be compared with."""
+
+
+@dataclass(frozen=True)
+class FusionReport:
+    """The report that goes with a fused model."""
+
+    concepts: tuple[str, ...]
+    layers: tuple[LayerReport, ...]
+    settings: Mapping[str, Any]
+
+    def kept(self, concept: str, *, stage: str | None = None) -> float:
+        """The share of a concept's own change that the fused model keeps, up to 1.
+
+        1 - sum ||(W - W_i) X_i||^2 / sum ||(W_i - W0) X_i||^2 over the layers.
+        """
+        layers = [la for la in self.layers if stage in (None, la.stage)]
+        size = sum(layer.size[concept] for layer in layers)
+        missed = sum(layer.residual[concept] for layer in layers)
+        return 1 - missed / size if size else 1.0
+
+    def drift(self) -> float:
+        """The base's change on generic inputs, relative to its outputs there."""
+        generic = sum(layer.generic for layer in self.layers)
+        return sum(layer.drift for layer in self.layers) / generic if generic else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "settings": dict(self.settings),
+            "drift": self.drift(),
+            "concepts": {
+                name: {
+                    "kept": self.kept(name),
+                    "kept_by_stage": {s: self.kept(name, stage=s) for s in STAGES},
+                }
+                for name in self.concepts
+            },
+            "layers": [
+                {
+                    "module": layer.module,
+                    "stage": layer.stage,
+                    "residual": dict(layer.residual),
+                    "size": dict(layer.size),
+                    "drift": layer.drift,
+                    "generic": layer.generic,
+                }
+                for layer in self.layers
+            ],
+        }
