@@ -63,13 +63,16 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
 
 def new_app(help_text: str) -> typer.Typer:
     """A typer app that shows its help when called bare, and plain errors."""
-    return typer.Typer(
+    app = typer.Typer(
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
+    # Without a callback, an app of one command would take that command's place.
+    app.callback()(lambda: None)
+    return app
 
 
 def progress() -> Progress:
