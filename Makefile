@@ -1,11 +1,11 @@
-# make demo and make test need nothing but Python 3.11 or newer; both set up .venv.
+# make test needs nothing but Python 3.11 or newer; it sets up .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Extra options for pip, for instance an index with CPU builds of torch.
 PIP_FLAGS ?=
 
-.PHONY: setup demo test check bench format proto clean
+.PHONY: setup test check bench format proto clean
 
 setup: $(VENV)/.ready
 
@@ -17,9 +17,6 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[dev]'
 	@touch $@
-
-demo: setup
-	@$(BIN)/python deploy/demo.py --out out/demo
 
 test: setup
 	@$(BIN)/python -m pytest -m "not slow"

@@ -21,7 +21,9 @@ def zoo_path(name: str) -> Path:
         ZooError: there is no such model, or this installation came without it.
     """
     if name not in ZOO_NAMES:
-        raise ZooError(f"{name!r} is not in the mini zoo; it has {', '.join(ZOO_NAMES)}")
+        raise ZooError(
+            f"{name!r} is not in the mini zoo; it has {', '.join(ZOO_NAMES)}"
+        )
     folder = _WEIGHTS / name
     if not folder.is_dir():
         raise ZooError(

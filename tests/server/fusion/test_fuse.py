@@ -1,4 +1,4 @@
-"""Fusion of whole concepts on the mini base."""
+"""Fusion of whole concepts on a small base of random weights."""
 
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from mos_shared.applying import applied
 from mos_shared.base import Base, load_base
 from mos_shared.concept import Concept, FusedModel, LoraFactors
 from mos_shared.errors import BaseMismatchError
+from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 
 Pair = list[tuple[str, Concept]]
@@ -21,8 +22,8 @@ QUICK = FusionSettings(steps=2, scenes=("", "in the snow"), prior_subjects=("dog
 
 
 @pytest.fixture(scope="module")
-def base() -> Base:
-    return load_base("mini")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return load_base(str(save_tiny_sd(tmp_path_factory.mktemp("base"))))
 
 
 @pytest.fixture(scope="module")
