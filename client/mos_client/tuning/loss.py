@@ -1,0 +1,59 @@
+"""The diffusion loss of tuning."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mos_client.tuning.settings import TuneSettings
+
+
+def draw_noise(
+    latents: Float[Tensor, "n c h w"], offset: float, generator: torch.Generator
+) -> Float[Tensor, "n c h w"]:
+    """Gaussian noise plus `offset` times noise that is constant over each channel."""
+    noise = torch.randn(latents.shape, generator=generator)
+    if offset:
+        shift = torch.randn(*latents.shape[:2], 1, 1, generator=generator)
+        noise = noise + offset * shift
+    return noise.to(latents)
+
+
+def diffusion_loss(
+    predicted: Float[Tensor, "n c h w"],
+    latents: Float[Tensor, "n c h w"],
+    noise: Float[Tensor, "n c h w"],
+    timesteps: Int[Tensor, " n"],
+    scheduler: Any,
+    settings: TuneSettings,
+    mask: Float[Tensor, "n 1 h w"] | None,
+) -> Float[Tensor, ""]:
+    """Squared error against what the base was trained to predict.
+
+    Args:
+        predicted: The UNet's output.
+        latents: Clean latents.
+        noise: The noise that was added.
+        timesteps: Of each picture.
+        scheduler: The base's `DDPMScheduler`; its `prediction_type` decides.
+        settings: `snr_gamma` weights each timestep by min(SNR, gamma) / SNR
+            (arXiv:2303.09556), over SNR + 1 for v-prediction.
+        mask: Weights of the loss per cell; normalised to mean 1 a picture.
+    """
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        target = scheduler.get_velocity(latents, noise, timesteps)
+    else:
+        target = noise if kind == "epsilon" else latents
+    errors = (predicted.float() - target.float()).square()
+    if mask is not None:
+        errors = errors * mask / mask.mean((1, 2, 3), keepdim=True).clamp_min(1e-3)
+    each = errors.mean((1, 2, 3))
+    if settings.snr_gamma is not None:
+        kept = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
+        snr = kept / (1 - kept)
+        below = snr + 1 if kind == "v_prediction" else snr
+        each = each * snr.clamp(max=settings.snr_gamma) / below
+    loss: Float[Tensor, ""] = each.mean()
+    return loss
