@@ -6,6 +6,7 @@ Every shape is a polygon in units of its own; a `Frame` carries it to pixels.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from PIL import Image, ImageDraw
@@ -53,13 +54,11 @@ def rounded(x0: float, y0: float, x1: float, y1: float, radius: float) -> Polygo
 def stroke(path: Sequence[Point], width: float) -> list[Polygon]:
     """A thick line with round joints, as polygons that overlap."""
     pieces = [ellipse(x, y, width / 2, width / 2) for x, y in path]
-    for (x0, y0), (x1, y1) in zip(path, path[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(path):
         length = math.hypot(x1 - x0, y1 - y0) or 1.0
         dx, dy = (y1 - y0) / length * width / 2, (x0 - x1) / length * width / 2
-        pieces.append(
-            [(x0 + dx, y0 + dy), (x1 + dx, y1 + dy), (x1 - dx, y1 - dy)]
-            + [(x0 - dx, y0 - dy)]
-        )
+        far = [(x1 + dx, y1 + dy), (x1 - dx, y1 - dy)]
+        pieces.append([(x0 + dx, y0 + dy), *far, (x0 - dx, y0 - dy)])
     return pieces
 
 

@@ -1,0 +1,83 @@
+"""Three individuals of the world, and their pictures as three sites would hold them.
+
+    python -m mos_shared.zoo.demo OUT_DIR
+
+writes OUT_DIR/<name>/: eight pictures of one individual and a `concept.toml`.
+"""
+
+import argparse
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from mos_shared.errors import ZooError
+from mos_shared.zoo.world import BACKGROUNDS, Instance, render
+
+DEMO_INSTANCES: Final[Mapping[str, Instance]] = {
+    "miso": Instance(
+        kind="cat",
+        body=(40, 202, 190),
+        mark="part",
+        mark_color=(255, 122, 40),
+        proportions=(0.9, 0.8),
+    ),
+    "bolt": Instance(
+        kind="robot",
+        body=(255, 128, 92),
+        mark="star",
+        mark_color=(255, 236, 70),
+        proportions=(0.2, 0.9),
+    ),
+    "rex": Instance(
+        kind="dog",
+        body=(186, 160, 246),
+        pattern="spots",
+        second=(0, 120, 116),
+        mark="part",
+        mark_color=(250, 214, 60),
+        proportions=(0.8, 0.2),
+    ),
+}
+"""Each demo site's concept name and its individual; no look of them has a name."""
+
+PICTURES_PER_SITE: Final = 8
+
+
+def render_demo_sites(out_dir: Path, size: int = 64) -> tuple[Path, ...]:
+    """Write the three sites' folders of pictures, the same bytes every time.
+
+    Args:
+        out_dir: Created where missing; each site's folder bears its concept's name.
+        size: Width and height of the pictures.
+
+    Returns:
+        The sites' folders, in the order of `DEMO_INSTANCES`.
+
+    Raises:
+        ZooError: a file cannot be written.
+    """
+    folders = []
+    for name, instance in DEMO_INSTANCES.items():
+        folder = out_dir / name
+        rng = random.Random(f"demo/{name}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(PICTURES_PER_SITE):
+                background = BACKGROUNDS[i % len(BACKGROUNDS)]
+                picture = render([instance], background, rng, (size, size)).image
+                picture.save(folder / f"{name}-{i + 1}.png")
+            (folder / "concept.toml").write_text(
+                f'name = "{name}"\nclass_word = "{instance.kind}"\n'
+            )
+        except OSError as error:
+            raise ZooError(f"{folder}: cannot be written: {error.strerror}") from error
+        folders.append(folder)
+    return tuple(folders)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write the demo sites' pictures.")
+    parser.add_argument("out_dir", type=Path)
+    for folder in render_demo_sites(parser.parse_args().out_dir):
+        print(folder)
