@@ -2,9 +2,12 @@
 
 from typing import NoReturn
 
+from mos_client.commands.tune import tune
 from mos_shared.console import new_app, run
 
 app = new_app("A site: tune concepts on your own pictures, share them signed, sample.")
+
+app.command()(tune)
 
 
 def main() -> NoReturn:

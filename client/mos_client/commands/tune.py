@@ -1,0 +1,101 @@
+"""`mos-client tune`: pictures in, a concept out."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mos_shared.console import console, print_json, progress
+
+
+def tune(
+    data: Annotated[Path, typer.Option(help="Folder of pictures of one subject.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The concept's file; NAME.safetensors here.")
+    ] = None,
+    concept: Annotated[
+        str | None, typer.Option(help="Its name; the folder's by default.")
+    ] = None,
+    class_word: Annotated[
+        str | None, typer.Option(help="Ordinary word for the subject, as `cat`.")
+    ] = None,
+    base: Annotated[
+        str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
+    ] = "mini",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA pairs.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
+    min_side: Annotated[
+        int | None, typer.Option(help="Pixels the short side of a picture needs.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Terms of use, recorded in it.")] = "",
+    resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """Tune an ED-LoRA concept on your pictures; they stay here.
+
+    Ctrl-C keeps a checkpoint; --resume goes on to the same result.
+    """
+    from mos_client.pictures import read_folder
+    from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
+    from mos_client.tuning.class_word import infer_class_word
+    from mos_client.tuning.latents import working_side
+    from mos_shared.base import load_base
+    from mos_shared.files import write_atomically
+    from mos_shared.names import checked_name
+
+    name = checked_name(concept or data.resolve().name.lower(), "concept")
+    loaded = load_base(base)
+    settings = TuneSettings.for_base(
+        loaded, steps=steps, rank=rank, seed=seed, min_side=min_side
+    )
+    folder = read_folder(data, min_side=settings.min_side or working_side(loaded))
+    for line in folder.refused:
+        console.print(f"left out: {line}", markup=False)
+    word = class_word
+    if word is None:
+        guess = infer_class_word(loaded, folder.pictures, settings)
+        word = guess.word
+        console.print(f"class word: {guess.word} (next best: {guess.runner_up})")
+    path = out or Path(f"{name}.safetensors")
+    work_dir = path.parent / f".{name}.tuning"
+    with progress() as display:
+        task = display.add_task(f"tuning <{name}>", total=settings.steps, note="")
+
+        def show(now: TuneProgress) -> None:
+            note = f"loss {now.loss:.4f}"
+            display.update(task, completed=now.step, note=note)
+
+        tuned = tune_concept(
+            folder.pictures,
+            base=loaded,
+            name=name,
+            class_word=word,
+            settings=settings,
+            licence=licence,
+            work_dir=work_dir,
+            resume=resume,
+            on_progress=show,
+        )
+    content = tuned.to_bytes()
+    write_atomically(path, content)
+    _forget(work_dir)
+    if json:
+        result: dict[str, Any] = {
+            "concept": name,
+            "class_word": word,
+            "file": str(path),
+            "bytes": len(content),
+            "pictures": len(folder.pictures),
+            "left_out": list(folder.refused),
+        }
+        print_json(result)
+        return
+    console.print(f"{path}: {len(content)} bytes; use it as <{name}> in prompts")
+
+
+def _forget(work_dir: Path) -> None:
+    """Remove the checkpoint of a run that is done."""
+    import shutil
+
+    shutil.rmtree(work_dir, ignore_errors=True)

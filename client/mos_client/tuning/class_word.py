@@ -1,0 +1,74 @@
+"""The class word, inferred by the base itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from mos_client.pictures import Picture
+from mos_client.tuning.latents import training_set
+from mos_client.tuning.loss import draw_noise
+from mos_client.tuning.settings import TuneSettings
+from mos_shared.base import Base
+from mos_shared.errors import TuningError
+from mos_shared.layerwise import layerwise
+from mos_shared.prompts import PromptEncoder
+
+COMMON_WORDS: Final = (
+    *("cat", "dog", "bird", "fish", "horse", "person", "man", "woman", "child"),
+    *("toy", "robot", "car", "boat", "house", "building", "chair", "cup", "bottle"),
+    *("bag", "shoe", "plant", "flower", "tree", "food", "statue", "painting"),
+)
+"""Words tried where the base's `mos_defaults.json` has no "class_words"."""
+
+_NOISE_LEVELS: Final = (0.45, 0.6, 0.75)  # shares of the schedule that show the class
+_PICTURES: Final = 8
+
+
+@dataclass(frozen=True)
+class ClassWordGuess:
+    """The word the base finds in the pictures, and the next best."""
+
+    word: str
+    runner_up: str
+
+
+@torch.no_grad()
+def infer_class_word(
+    base: Base, pictures: Sequence[Picture], settings: TuneSettings
+) -> ClassWordGuess:
+    """The word whose prompt gives the lowest denoising loss on the pictures.
+
+    Every word meets the same noise, so that only the words differ
+    (Li et al., Your Diffusion Model is Secretly a Zero-Shot Classifier, 2023).
+
+    Raises:
+        TuningError: the base's list of words is too short, or the base is SDXL.
+    """
+    words = tuple(base.defaults.get("tune", {}).get("class_words", COMMON_WORDS))
+    if len(words) < 2 or base.is_xl:
+        raise TuningError(
+            "the class word cannot be inferred on this base; pass --class-word"
+        )
+    data = training_set(base, pictures[:_PICTURES], "", settings)
+    latents = data.latents[:: settings.augmentations]
+    generator = torch.Generator().manual_seed(settings.seed)
+    noise = draw_noise(latents, 0.0, generator)
+    scheduler = base.noise_scheduler()
+    last = scheduler.config.num_train_timesteps
+    hidden = PromptEncoder(base, {}).encode([f"a photo of a {w}" for w in words])
+    losses = torch.zeros(len(words))
+    with layerwise(base.unet):
+        for share in _NOISE_LEVELS:
+            steps = torch.full((len(latents),), int(share * last), device=base.device)
+            noisy = scheduler.add_noise(latents, noise, steps).to(base.unet.dtype)
+            velocity = scheduler.get_velocity(latents, noise, steps)
+            kind = scheduler.config.prediction_type
+            target = {"epsilon": noise, "v_prediction": velocity}.get(kind, latents)
+            for index, prompt in enumerate(hidden.stacked()):
+                text = prompt.expand(len(latents), -1, -1).to(base.unet.dtype)
+                predicted = base.unet(noisy, steps, text).sample.float()
+                losses[index] += (predicted - target).square().mean().cpu()
+    best, second = losses.argsort()[:2].tolist()
+    return ClassWordGuess(words[best], words[second])
