@@ -1,0 +1,124 @@
+"""Regional sampling on a small base of random weights."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+
+from mos_shared.applying import as_fused
+from mos_shared.base import Base, load_base
+from mos_shared.errors import LayoutError, PromptError
+from mos_shared.sampling import Layout, Region, sampling
+from tests.support.bases import save_tiny_sd
+from tests.support.concepts import random_concept
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return load_base(str(save_tiny_sd(tmp_path_factory.mktemp("base"))))
+
+
+def draw(base: Base, layout: Layout, guidance: float = 5.0) -> np.ndarray:
+    model = as_fused(random_concept(base.inventory, "rex"))
+    with sampling(base, model) as sampler:
+        images = sampler.sample(layout, seeds=[3, 4], steps=3, guidance=guidance)
+    return np.stack([np.asarray(image, dtype=np.float64) for image in images])
+
+
+def test_without_regions_it_is_the_stock_picture(base: Base) -> None:
+    with sampling(base) as sampler:
+        ours = sampler.sample(Layout("a red cat", 16, 16), seeds=[3], steps=3)
+    pipeline = base.pipeline
+    kept = pipeline.scheduler
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(kept.config)
+    stock = pipeline(
+        "a red cat",
+        negative_prompt="",
+        width=16,
+        height=16,
+        num_inference_steps=3,
+        generator=torch.Generator().manual_seed(3),
+    ).images
+    pipeline.scheduler = kept
+    assert np.array_equal(np.asarray(ours[0]), np.asarray(stock[0]))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_region_over_everything_is_that_prompts_picture(
+    base: Base, guidance: float
+) -> None:
+    plain = draw(base, Layout("<rex> in the snow", 32, 16), guidance)
+    regions = (Region("<rex> in the snow", WHOLE),)
+    regional = draw(base, Layout("a dog", 32, 16, regions=regions), guidance)
+    assert np.abs(plain - regional).max() <= 1  # of 255, rounding
+
+
+def test_region_changes_the_picture_and_leaves_the_base(base: Base) -> None:
+    before = {k: v.clone() for k, v in base.unet.state_dict().items()}
+    processors = base.unet.attn_processors
+    plain = draw(base, Layout("a dog", 32, 16))
+    regional = draw(base, Layout("a dog", 32, 16, regions=(Region("<rex>", LEFT),)))
+    assert np.abs(plain - regional).max() > 1
+    assert base.unet.attn_processors == processors
+    assert all(torch.equal(before[k], v) for k, v in base.unet.state_dict().items())
+
+
+def test_equal_overlapping_regions_are_one_region(base: Base) -> None:
+    one = Layout("a dog", 32, 16, regions=(Region("<rex>", LEFT),))
+    twice = (Region("<rex>", LEFT), Region("<rex>", LEFT, weight=3.0))
+    assert (
+        np.abs(
+            draw(base, one) - draw(base, Layout("a dog", 32, 16, regions=twice))
+        ).max()
+        <= 1
+    )
+
+
+def test_twenty_regions_of_odd_sizes_are_drawn(base: Base) -> None:
+    regions = tuple(
+        Region("<rex>", (i / 20, 0.0, (i + 1) / 20, 0.9)) for i in range(20)
+    )
+    assert draw(base, Layout("a dog", 34, 18, regions=regions)).shape == (2, 18, 34, 3)
+
+
+def test_unknown_placeholder_is_refused(base: Base) -> None:
+    with pytest.raises(PromptError, match="<bolt> names no concept at hand; known"):
+        draw(base, Layout("a dog", 16, 16, regions=(Region("<bolt>", LEFT),)))
+
+
+def test_prompt_that_is_too_long_is_refused_never_cut(base: Base) -> None:
+    with pytest.raises(PromptError, match="tokens, the base takes 24"):
+        draw(base, Layout("a cat and " * 20, 16, 16))
+
+
+def test_size_off_the_grid_is_refused_with_the_nearest(base: Base) -> None:
+    with pytest.raises(LayoutError, match="multiples of 2, such as 16 or 18"):
+        draw(base, Layout("a dog", 17, 16))
+
+
+def test_unknown_scheduler_is_refused(base: Base) -> None:
+    with sampling(base) as sampler, pytest.raises(LayoutError, match="none of that"):
+        sampler.sample(Layout("a dog", 16, 16), seeds=[1], scheduler="Magic")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0,0,1.5,1: <rex>", "leaves the picture"),
+        ("0.5,0,0.5,1: <rex>", "is empty"),
+        ("0,0,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
+        ("a,0,1,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
+        ("0,0,1,1", "write `x0,y0,x1,y1: prompt`"),
+    ],
+)
+def test_region_that_is_none_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(LayoutError, match=reason):
+        Region.parse(text)
+
+
+def test_shorthand_gives_box_and_prompt() -> None:
+    region = Region.parse("0, 0.25, 0.5,1 : <rex> : in the snow")
+    assert region == Region("<rex> : in the snow", (0.0, 0.25, 0.5, 1.0))
