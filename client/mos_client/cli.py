@@ -2,12 +2,14 @@
 
 from typing import NoReturn
 
+from mos_client.commands.sample import sample
 from mos_client.commands.tune import tune
 from mos_shared.console import new_app, run
 
 app = new_app("A site: tune concepts on your own pictures, share them signed, sample.")
 
 app.command()(tune)
+app.command()(sample)
 
 
 def main() -> NoReturn:
