@@ -1,8 +1,9 @@
 """The errors of a site.
 
 MosError (mos_shared.errors)
-└── SiteError                anything the site's user can mend
-└── IdentityError        keys or enrolment are missing or wrong
+└── SiteError            anything the site's user can mend
+    ├── IdentityError    keys or enrolment are missing or wrong
+    └── StoreError       the outbox or the releases lack something, or are broken
 """
 
 from mos_shared.errors import MosError
@@ -14,3 +15,7 @@ class SiteError(MosError):
 
 class IdentityError(SiteError):
     """The site's keys or enrolment are missing or wrong."""
+
+
+class StoreError(SiteError):
+    """The outbox or the store of releases lacks something, or is broken."""

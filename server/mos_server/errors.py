@@ -1,8 +1,10 @@
 """The errors of the centre.
 
 MosError (mos_shared.errors)
-└── CentreError              anything the centre's operator can mend
-    └── FusionError          concepts cannot be fused as they stand
+└── CentreError          anything the centre's operator can mend
+    ├── FusionError      concepts cannot be fused as they stand
+    ├── RegistryError    the registry is broken, or says no to a change
+    └── CertificateError TLS certificates cannot be made or read
 """
 
 from mos_shared.errors import MosError
@@ -14,3 +16,11 @@ class CentreError(MosError):
 
 class FusionError(CentreError):
     """Concepts cannot be fused as they stand."""
+
+
+class RegistryError(CentreError):
+    """The registry cannot be read, or refuses a change."""
+
+
+class CertificateError(CentreError):
+    """TLS certificates cannot be made or read."""

@@ -1,0 +1,227 @@
+"""Signed bundles that wait for the centre, and what became of them.
+
+A bundle is two files, `CONCEPT.COUNTER.safetensors` and its envelope with `.sig`; the
+envelope is written last and removed first, so a pair that is there is whole. The
+counter is raised on the disk before anything is signed with it: a crash skips a number
+and never uses one twice, which the centre would refuse.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mos_client.errors import StoreError
+from mos_client.home import SiteHome
+from mos_protocol.bundle import (
+    BUNDLE_LIFETIME_SECONDS,
+    MAX_BUNDLE_BYTES,
+    Bundle,
+    BundleFacts,
+)
+from mos_protocol.envelope import MAX_ENVELOPE_BYTES
+from mos_protocol.errors import ProtocolError
+from mos_protocol.keys import VerifyKey
+from mos_protocol.messages import Verdict
+from mos_shared.errors import StorageError
+from mos_shared.files import read_whole, write_atomically
+
+_PAYLOAD: Final = ".safetensors"
+_SIGNATURE: Final = ".safetensors.sig"
+_REASON: Final = ".reason.txt"
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """A bundle of this site, on its disk."""
+
+    concept: str
+    digest: str
+    """SHA-256 of its manifest, 64 hexadecimal digits."""
+
+    counter: int
+    path: Path
+    """The concept's file; its envelope lies beside it."""
+
+    bytes: int
+    """Size of the concept's file."""
+
+    created: int
+    """Unix time, seconds."""
+
+    reason: str = ""
+    """Why the centre refused it, where it did."""
+
+
+class Outbox:
+    """The bundles of one site; processes may share it."""
+
+    def __init__(self, home: SiteHome) -> None:
+        """The outbox of `home`."""
+        self._home = home
+
+    def put(
+        self, concept_bytes: bytes, site: str, now: int | None = None
+    ) -> OutboxEntry:
+        """Sign a concept and let it wait; it replaces an older one of its name.
+
+        Args:
+            concept_bytes: `Concept.to_bytes()`.
+            site: The site's name.
+            now: Unix time, seconds; the clock's where None.
+
+        Raises:
+            MalformedError: the bytes are not a concept's file.
+            StorageError: the disk is full, or the like; nothing is left half-written.
+        """
+        created = int(time.time()) if now is None else now
+        key = self._home.signing_key()
+        with self._home.lock():
+            counter = self._raise_counter()
+            bundle = Bundle.sign(
+                concept_bytes,
+                site=site,
+                counter=counter,
+                key=key,
+                created=created,
+                expires=created + BUNDLE_LIFETIME_SECONDS,
+            )
+            facts = bundle.verified(key.public)
+            path = self._home.outbox / f"{facts.concept}.{counter}{_PAYLOAD}"
+            _write(bundle, path)
+            for older in self._in(self._home.outbox, key.public):
+                if older.concept == facts.concept and older.counter < counter:
+                    _remove(older.path)
+        return _entry(path, bundle.digest, facts)
+
+    def entries(self) -> tuple[OutboxEntry, ...]:
+        """What waits for the centre, in the order of signing."""
+        return tuple(self._in(self._home.outbox, self._public()))
+
+    def sent(self) -> tuple[OutboxEntry, ...]:
+        """What the centre accepted, in the order of signing."""
+        return tuple(self._in(self._home.sent, self._public()))
+
+    def refused(self) -> tuple[OutboxEntry, ...]:
+        """What the centre refused, with its reasons, in the order of signing."""
+        return tuple(self._in(self._home.refused, self._public()))
+
+    def bundle(self, digest: str) -> Bundle:
+        """A bundle that waits, or was accepted, by its digest.
+
+        Raises:
+            StoreError: there is none, as when a newer one has replaced it.
+            StorageError: a file cannot be read.
+        """
+        for entry in (*self.entries(), *self.sent()):
+            if entry.digest == digest:
+                return Bundle.read(entry.path)
+        raise StoreError(
+            f"bundle {digest[:12]}: not in the outbox; a newer one may have replaced it"
+        )
+
+    def settle(self, verdict: Verdict) -> OutboxEntry | None:
+        """Move a bundle where the centre's verdict puts it.
+
+        An accepted one goes to `sent/`, a refused one to `outbox/refused/` with its
+        reason. Settling again changes nothing, also after a crash half-way.
+
+        Returns:
+            The entry at its new place; None where no such bundle waits.
+
+        Raises:
+            StorageError: the disk is full, or the like; the bundle still waits.
+        """
+        with self._home.lock():
+            waiting = {entry.digest: entry for entry in self.entries()}
+            entry = waiting.get(verdict.digest)
+            if entry is None:
+                return None
+            folder = self._home.sent if verdict.accepted else self._home.refused
+            path = folder / entry.path.name
+            if not verdict.accepted:
+                reason = verdict.reason.strip() or "no reason given"
+                write_atomically(_reason(path), f"{reason}\n".encode())
+            _write(Bundle.read(entry.path), path)
+            _remove(entry.path)
+            for older in self._in(folder, self._public()):
+                if older.concept == entry.concept and older.counter < entry.counter:
+                    _remove(older.path)
+            moved = {now.digest: now for now in self._in(folder, self._public())}
+            return moved[verdict.digest]
+
+    def _public(self) -> VerifyKey:
+        return self._home.signing_key().public
+
+    def _in(self, folder: Path, key: VerifyKey) -> Iterator[OutboxEntry]:
+        found = [_read(path, key) for path in folder.glob(f"*{_SIGNATURE}")]
+        whole = [entry for entry in found if entry is not None]
+        yield from sorted(whole, key=lambda entry: entry.counter)
+
+    def _raise_counter(self) -> int:
+        path = self._home.counter_path
+        last = 0
+        if path.exists():
+            text = read_whole(path, what="the counter", max_bytes=64)
+            try:
+                last = int(text)
+            except ValueError as error:
+                raise StoreError(
+                    f"{path}: not a number; write the highest counter of `mos-client "
+                    "concepts` there, or enrol anew with a new --home"
+                ) from error
+        write_atomically(path, f"{last + 1}\n".encode())
+        return last + 1
+
+
+def _write(bundle: Bundle, path: Path) -> None:
+    try:
+        bundle.write(path)
+    except BaseException:
+        _remove(path)
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Take a pair away, its envelope first."""
+    for file in (path.with_name(f"{path.name}.sig"), path, _reason(path)):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def _read(signature: Path, key: VerifyKey) -> OutboxEntry | None:
+    """The entry of an envelope; None where it is not one of ours, or lacks its file."""
+    path = signature.with_suffix("")
+    try:
+        envelope = read_whole(
+            signature, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES
+        )
+        bundle = Bundle(envelope, b"")
+        facts = bundle.verified(key)
+        if path.stat().st_size != facts.payload_bytes:
+            return None
+    except (StorageError, ProtocolError, OSError):
+        return None
+    return _entry(path, bundle.digest, facts)
+
+
+def _entry(path: Path, digest: str, facts: BundleFacts) -> OutboxEntry:
+    reason = ""
+    if _reason(path).is_file():
+        text = read_whole(_reason(path), what="a reason", max_bytes=MAX_BUNDLE_BYTES)
+        reason = text.decode(errors="replace").strip()
+    return OutboxEntry(
+        concept=facts.concept,
+        digest=digest,
+        counter=facts.counter,
+        path=path,
+        bytes=facts.payload_bytes,
+        created=facts.created,
+        reason=reason,
+    )
+
+
+def _reason(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(_PAYLOAD) + _REASON)

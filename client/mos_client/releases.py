@@ -1,0 +1,124 @@
+"""Releases that came from the centre, on this site's disk.
+
+A release is checked whole (`mos_protocol.trust`) before a byte of it is stored, and is
+held once its envelope is: payload first, envelope last.
+"""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from mos_client.errors import StoreError
+from mos_client.home import SiteHome
+from mos_protocol.enrolment import Welcome
+from mos_protocol.envelope import MAX_ENVELOPE_BYTES
+from mos_protocol.errors import ProtocolError
+from mos_protocol.release import Release, ReleaseFacts
+from mos_protocol.trust import HeldRelease, ReleaseTrust
+from mos_shared.files import read_whole
+from mos_shared.inventory import Inventory
+
+_SUFFIX: Final = ".safetensors"
+
+
+class ReleaseStore:
+    """The releases of one site; processes may share it."""
+
+    def __init__(self, home: SiteHome) -> None:
+        """The releases of `home`."""
+        self._home = home
+
+    def versions(self) -> tuple[int, ...]:
+        """The versions held, ascending."""
+        found = []
+        for path in self._home.releases.glob(f"*{_SUFFIX}.sig"):
+            digits = path.name.removesuffix(f"{_SUFFIX}.sig")
+            if digits.isdigit() and path.with_suffix("").is_file():
+                found.append(int(digits))
+        return tuple(sorted(found))
+
+    def held(self) -> HeldRelease | None:
+        """The newest release held: what a next one must follow on.
+
+        Raises:
+            MosError: its envelope is broken.
+        """
+        versions = self.versions()
+        if not versions:
+            return None
+        path = self._path(versions[-1])
+        signature = path.with_name(f"{path.name}.sig")
+        envelope = read_whole(
+            signature, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES
+        )
+        try:
+            digest = Release(envelope, b"").digest
+        except ProtocolError as error:
+            raise StoreError(
+                f"{signature}: {error}; delete it, and the centre sends the release anew"
+            ) from error
+        return HeldRelease(versions[-1], digest)
+
+    def take(
+        self,
+        content: bytes,
+        *,
+        welcome: Welcome,
+        now: int | None = None,
+        inventory: Inventory | None = None,
+    ) -> ReleaseFacts:
+        """Check a release and keep it.
+
+        Args:
+            content: `Release.to_bytes()` as it came.
+            welcome: Whose releases this site trusts, and for which base.
+            now: Unix time, seconds; the clock's where None.
+            inventory: The base's names and shapes, where the base is at hand.
+
+        Raises:
+            ReleaseError: it is refused, with its reason; nothing changed.
+            StorageError: the disk is full, or the like; nothing changed.
+        """
+        moment = int(time.time()) if now is None else now
+        with self._home.lock():
+            facts = ReleaseTrust().check(
+                content,
+                centre_key=welcome.centre_key,
+                base=welcome.base,
+                inventory=inventory,
+                held=self.held(),
+                now=moment,
+            )
+            path = self._path(facts.version)
+            try:
+                Release.from_bytes(content).write(path)
+            except BaseException:
+                path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                raise
+        return facts
+
+    def path(self, version: int | str = "newest") -> Path:
+        """The file of a release held; `sample` and other tools open it.
+
+        Args:
+            version: Its number, or "newest".
+
+        Raises:
+            StoreError: it is not held.
+        """
+        versions = self.versions()
+        if not versions:
+            raise StoreError(
+                f"{self._home.releases}: no release has come yet; `mos-client join` "
+                "receives them"
+            )
+        if version == "newest":
+            return self._path(versions[-1])
+        if not str(version).isdigit() or int(version) not in versions:
+            held = ", ".join(map(str, versions))
+            raise StoreError(f"release {version}: not held; there are {held}")
+        return self._path(int(version))
+
+    def _path(self, version: int) -> Path:
+        return self._home.releases / f"{version:04d}{_SUFFIX}"

@@ -1,0 +1,118 @@
+"""From the bundles that stand to the next release.
+
+Bundles are read back from the registry, fused, signed and stored in that order; sites
+and concepts stand in the release as they do in the registry, by name.
+"""
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from mos_protocol.bundle import Bundle
+from mos_protocol.release import RELEASE_LIFETIME_SECONDS, Release, ReleasedConcept
+from mos_server.home import CentreHome
+from mos_server.records import StoredBundle
+from mos_server.registry import Registry
+
+if TYPE_CHECKING:
+    from mos_server.fusion import FusionSettings, OnProgress
+    from mos_shared.base import Base
+
+_RENEW_SHARE: Final = 1 / 3
+
+
+def pending(registry: Registry, *, now: int | None = None) -> bool:
+    """Whether `publish` would publish: bundles changed, or the release nears its end.
+
+    A release is renewed, with the same content, when less than a third of its life is
+    left: sites take an expired one for a centre that is being held back from them.
+    """
+    current = registry.current_bundles()
+    newest = registry.newest_release()
+    if not current:
+        return False
+    if newest is None or newest.bundles != {bundle.digest for bundle in current}:
+        return True
+    moment = int(time.time()) if now is None else now
+    life = newest.expires - newest.created
+    return newest.expires - moment < life * _RENEW_SHARE
+
+
+def publish(
+    home: CentreHome,
+    registry: Registry,
+    base: "Base",
+    *,
+    lifetime_seconds: int = RELEASE_LIFETIME_SECONDS,
+    now: int | None = None,
+    settings: "FusionSettings | None" = None,
+    on_progress: "OnProgress | None" = None,
+) -> Release | None:
+    """Fuse all that stands, sign it as the next release and store it.
+
+    Args:
+        home: Whose key signs.
+        registry: Whose current bundles are fused.
+        base: The base they were tuned on; unchanged afterwards.
+        lifetime_seconds: How long sites may trust the release.
+        now: Unix time, seconds; the clock's where None.
+        settings: Of the fusion; the base's own by default.
+        on_progress: Told what happens.
+
+    Returns:
+        The release; None where nothing stands, or nothing changed since the newest.
+
+    Raises:
+        MosError: a bundle cannot be fused, or the release not be stored; the newest
+            release is still the one it was.
+    """
+    moment = int(time.time()) if now is None else now
+    if not pending(registry, now=moment):
+        return None
+    current, newest = registry.current_bundles(), registry.newest_release()
+    unchanged = newest is not None and newest.bundles == {b.digest for b in current}
+    if newest is not None and unchanged:
+        payload, report = registry.release(newest.version).payload, None
+    else:
+        payload, report = _fused(registry, base, current, settings, on_progress)
+    key = home.signing_key()
+    release = Release.sign(
+        payload,
+        version=1 if newest is None else newest.version + 1,
+        previous="" if newest is None else newest.digest,
+        concepts=[_released(bundle) for bundle in current],
+        key=key,
+        created=moment,
+        expires=moment + lifetime_seconds,
+    )
+    registry.add_release(release, release.verified(key.public), report=report)
+    return release
+
+
+def _fused(
+    registry: Registry,
+    base: "Base",
+    current: tuple[StoredBundle, ...],
+    settings: "FusionSettings | None",
+    on_progress: "OnProgress | None",
+) -> tuple[bytes, dict[str, object]]:
+    from mos_server.fusion import fuse_concepts
+    from mos_shared.concept import Concept
+
+    concepts = []
+    for stored in current:
+        bundle = Bundle.from_bytes(
+            registry.bundle_bytes(stored.digest), max_bytes=stored.size
+        )
+        concepts.append((stored.site, Concept.from_bytes(bundle.payload)))
+    fusion = fuse_concepts(base, concepts, settings=settings, on_progress=on_progress)
+    return fusion.model.to_bytes(), fusion.report.to_dict()
+
+
+def _released(bundle: StoredBundle) -> ReleasedConcept:
+    return ReleasedConcept(
+        site=bundle.site,
+        concept=bundle.concept,
+        class_word=bundle.class_word,
+        signer=bundle.signer,
+        bundle_sha256=bundle.digest,
+    )

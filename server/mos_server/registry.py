@@ -1,0 +1,529 @@
+"""The centre's memory: sites, bundles, refusals, releases.
+
+Every change is one transaction: it happens whole or not at all, whoever else writes at
+the same time (`mos-server admit` runs while `mos-server serve` does). What a change
+depends on is read again inside its transaction. Files are written before the
+transaction that names them commits, and content files are named by their digest: a
+crash can leave a file that nothing names, never a name without its file.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from mos_protocol.admission import AdmittedBundle, KnownSite
+from mos_protocol.errors import AdmissionError, Reason
+from mos_protocol.keys import VerifyKey
+from mos_protocol.messages import Verdict
+from mos_protocol.release import Release, ReleaseFacts
+from mos_server.errors import RegistryError
+from mos_server.home import CentreHome
+from mos_server.records import (
+    RefusalRecord,
+    ReleaseRecord,
+    SiteRecord,
+    StoredBundle,
+)
+from mos_server.refusals import keep_aside
+from mos_server.tables import (
+    SCHEMA_VERSION,
+    BundleRow,
+    RefusalRow,
+    ReleasedBundleRow,
+    ReleaseRow,
+    SiteRow,
+    create_tables,
+    open_database,
+)
+from mos_shared.files import read_whole, write_atomically
+from mos_shared.locking import locked
+from mos_shared.names import checked_name
+
+_CURRENT: Final = "current"
+_SUPERSEDED: Final = "superseded"
+_WITHDRAWN: Final = "withdrawn"
+
+
+class Registry:
+    """The durable state of one centre; several processes may each have one open."""
+
+    def __init__(self, home: CentreHome) -> None:
+        """Open the registry of `home`, or begin it.
+
+        Raises:
+            RegistryError: the file is not a registry, or a newer version's.
+            StorageError: the home cannot be written.
+        """
+        self.home = home
+        self._engine = open_database(home.database_path)
+        self._readers = self._engine.execution_options(reading=True)
+        with locked(home.folder / ".lock"), self._told():
+            version = create_tables(self._engine)
+        if version != SCHEMA_VERSION:
+            raise RegistryError(
+                f"{home.database_path}: a registry of schema {version}, this version "
+                f"reads {SCHEMA_VERSION}; use the mos-server that wrote it"
+            )
+
+    # Sites
+
+    def admit_site(
+        self, name: str, key: VerifyKey, node_key: bytes, *, now: int
+    ) -> None:
+        """Let a site's bundles in; admitting the same site again changes nothing.
+
+        Args:
+            name: The site's name, part of its concepts' full names.
+            key: Verifies its bundles.
+            node_key: Its SuperNode's public key, as enrolled.
+            now: Unix time, seconds.
+
+        Raises:
+            RegistryError: the key was revoked, is another site's, or the name or node
+                key is.
+            ConceptError: `name` is not a name.
+        """
+        checked_name(name, "site")
+        with self._writing() as session:
+            for row in session.scalars(select(SiteRow)):
+                _check_admission(row, name, key, node_key)
+            known = session.get(SiteRow, key.key_id)
+            if known is not None:
+                known.node_key = node_key
+                return
+            session.add(
+                SiteRow(
+                    key_id=key.key_id,
+                    name=name,
+                    key=key.raw,
+                    node_key=node_key,
+                    revoked=False,
+                    counter=0,
+                    admitted=now,
+                )
+            )
+
+    def revoke_site(self, name: str) -> None:
+        """Refuse whatever comes from a site from now on, and fuse it no more.
+
+        Raises:
+            RegistryError: no site of that name stands admitted.
+        """
+        with self._writing() as session:
+            rows = session.scalars(
+                select(SiteRow).where(SiteRow.name == name, ~SiteRow.revoked)
+            ).all()
+            if not rows:
+                raise RegistryError(
+                    f"site {name!r}: none of that name stands admitted; "
+                    "`mos-server sites` lists them"
+                )
+            for row in rows:
+                row.revoked = True
+
+    def sites(self) -> tuple[SiteRecord, ...]:
+        """Every site ever admitted, by name and then by time."""
+        order = (SiteRow.name, SiteRow.admitted, SiteRow.key_id)
+        with self._reading() as session:
+            rows = session.scalars(select(SiteRow).order_by(*order))
+            return tuple(
+                SiteRecord(
+                    name=row.name,
+                    key=VerifyKey.from_raw(row.key),
+                    node_key=row.node_key,
+                    revoked=row.revoked,
+                    counter=row.counter,
+                    admitted=row.admitted,
+                )
+                for row in rows
+            )
+
+    def known_sites(self) -> dict[str, KnownSite]:
+        """What admission has to know of every site, by key id."""
+        return {
+            site.key.key_id: KnownSite(
+                name=site.name,
+                key=site.key,
+                revoked=site.revoked,
+                counter=site.counter,
+            )
+            for site in self.sites()
+        }
+
+    # Bundles
+
+    def accept(self, admitted: AdmittedBundle, now: int) -> None:
+        """Store an admitted bundle, raise its site's counter, retire what it replaces.
+
+        Args:
+            admitted: What `Admission.admit` returned.
+            now: Unix time, seconds.
+
+        Raises:
+            AdmissionError: the site was revoked, or its counter passed, since then.
+            StorageError: the disk is full, or the like; nothing changed.
+        """
+        facts, key_id = admitted.facts, admitted.site.key.key_id
+        content = admitted.bundle.to_bytes()
+        blob = hashlib.sha256(content).hexdigest()
+        with self._writing() as session:
+            site = session.get(SiteRow, key_id)
+            _check_still_welcome(site, facts.counter, key_id)
+            assert site is not None
+            write_atomically(self.home.blobs / blob, content)
+            for older in session.scalars(
+                select(BundleRow).where(
+                    BundleRow.key_id == key_id,
+                    BundleRow.concept == facts.concept,
+                    BundleRow.state == _CURRENT,
+                )
+            ):
+                older.state = _SUPERSEDED
+            site.counter = facts.counter
+            session.add(
+                BundleRow(
+                    digest=admitted.bundle.digest,
+                    key_id=key_id,
+                    concept=facts.concept,
+                    class_word=facts.class_word,
+                    base=facts.base,
+                    rank=facts.rank,
+                    counter=facts.counter,
+                    size=len(content),
+                    blob=blob,
+                    received=now,
+                    state=_CURRENT,
+                )
+            )
+
+    def refuse(
+        self,
+        content: bytes,
+        reason: str,
+        text: str,
+        now: int,
+        *,
+        sender: str = "",
+        digest: str = "",
+    ) -> None:
+        """Keep a refused bundle aside with its reason; nothing else changes.
+
+        Args:
+            content: What came.
+            reason: A `Reason`, for programs.
+            text: The same in words, for the sender.
+            now: Unix time, seconds.
+            sender: Key id of whoever brought it, where that is known.
+            digest: What it was offered as.
+
+        Raises:
+            StorageError: the disk is full, or the like.
+        """
+        name = keep_aside(self.home.refused, content, reason, text)
+        with self._writing() as session:
+            session.add(
+                RefusalRow(
+                    sender=sender,
+                    digest=digest,
+                    content=name,
+                    size=len(content),
+                    reason=reason,
+                    text=text,
+                    received=now,
+                )
+            )
+
+    def withdraw(self, site: str, concept: str) -> None:
+        """Fuse a concept no more; its bundle cannot be sent again.
+
+        Raises:
+            RegistryError: that site has no such concept now.
+        """
+        with self._writing() as session:
+            found = [
+                row
+                for row in session.scalars(_current())
+                if (row.site.name, row.concept) == (site, concept)
+            ]
+            if not found:
+                raise RegistryError(f"{site}/{concept}: no such concept is current")
+            for row in found:
+                row.state = _WITHDRAWN
+
+    def current_bundles(self) -> tuple[StoredBundle, ...]:
+        """The newest accepted bundle of each concept of sites in good standing.
+
+        Ordered by site and concept, as a release is.
+        """
+        with self._reading() as session:
+            found = [_stored(row) for row in session.scalars(_current())]
+        return tuple(sorted(found, key=lambda bundle: (bundle.site, bundle.concept)))
+
+    def has_bundle(self, digest: str) -> bool:
+        """Whether the bundle of this digest was accepted at any time."""
+        with self._reading() as session:
+            return session.get(BundleRow, digest) is not None
+
+    def bundle_bytes(self, digest: str) -> bytes:
+        """An accepted bundle as it came (`Bundle.to_bytes()`).
+
+        Raises:
+            RegistryError: none of that digest, or its file was changed since.
+            StorageError: its file is gone.
+        """
+        with self._reading() as session:
+            row = session.get(BundleRow, digest)
+            if row is None:
+                raise RegistryError(f"bundle {digest[:12]}: never accepted here")
+            blob = row.blob
+        content = read_whole(self.home.blobs / blob, what="an accepted bundle")
+        if hashlib.sha256(content).hexdigest() != blob:
+            raise RegistryError(
+                f"{self.home.blobs / blob}: the file is not what was accepted; restore "
+                "it from a copy, or have the site send its concept again"
+            )
+        return content
+
+    def verdicts_for(
+        self, key_id: str, digests: Collection[str] | None = None
+    ) -> tuple[Verdict, ...]:
+        """What became of a site's bundles, accepted ones last.
+
+        Args:
+            key_id: The site's key id.
+            digests: Only these, where given.
+        """
+        with self._reading() as session:
+            refusals = session.scalars(
+                select(RefusalRow)
+                .where(RefusalRow.sender == key_id, RefusalRow.digest != "")
+                .order_by(RefusalRow.number)
+            )
+            found = {
+                row.digest: Verdict(row.digest, False, f"{row.reason}: {row.text}")
+                for row in refusals
+            }
+            for row in session.scalars(
+                select(BundleRow)
+                .where(BundleRow.key_id == key_id)
+                .order_by(BundleRow.counter)
+            ):
+                found.pop(row.digest, None)
+                found[row.digest] = Verdict(row.digest, True, "")
+        wanted = found if digests is None else digests
+        return tuple(v for digest, v in found.items() if digest in wanted)
+
+    def refusals(self) -> tuple[RefusalRecord, ...]:
+        """Every refusal, oldest first."""
+        with self._reading() as session:
+            rows = session.scalars(select(RefusalRow).order_by(RefusalRow.number))
+            return tuple(
+                RefusalRecord(
+                    sender=row.sender,
+                    digest=row.digest,
+                    reason=row.reason,
+                    text=row.text,
+                    path=self._kept(row.content),
+                    received=row.received,
+                )
+                for row in rows
+            )
+
+    # Releases
+
+    def add_release(
+        self,
+        release: Release,
+        facts: ReleaseFacts,
+        *,
+        report: Mapping[str, Any] | None = None,
+    ) -> ReleaseRecord:
+        """Store the next release, with its fusion report beside it.
+
+        Raises:
+            RegistryError: its version is not the next one, or it does not follow on
+                the newest release.
+            StorageError: the disk is full, or the like; nothing changed.
+        """
+        path = self._release_path(facts.version)
+        beside = [path, path.with_name(f"{path.name}.sig"), _report_path(path)]
+        with self._writing() as session:
+            newest = session.scalars(_newest()).first()
+            expected = 1 if newest is None else newest.version + 1
+            previous = "" if newest is None else newest.digest
+            if (facts.version, facts.previous) != (expected, previous):
+                raise RegistryError(
+                    f"release {facts.version} does not follow on release "
+                    f"{expected - 1}; another process published meanwhile, publish anew"
+                )
+            row = ReleaseRow(
+                version=facts.version,
+                digest=release.digest,
+                base=facts.base,
+                created=facts.created,
+                expires=facts.expires,
+                size=len(release.payload),
+                bundles=[
+                    ReleasedBundleRow(
+                        digest=concept.bundle_sha256,
+                        site=concept.site,
+                        concept=concept.concept,
+                    )
+                    for concept in facts.concepts
+                ],
+            )
+            try:
+                if report is not None:
+                    text = json.dumps(dict(report), indent=1)
+                    write_atomically(_report_path(path), text.encode())
+                release.write(path)
+                session.add(row)
+                session.flush()
+            except BaseException:
+                for file in beside:
+                    file.unlink(missing_ok=True)
+                raise
+            return self._released(row)
+
+    def newest_release(self) -> ReleaseRecord | None:
+        """The release that sites should hold, if there is one yet."""
+        with self._reading() as session:
+            row = session.scalars(_newest()).first()
+            return None if row is None else self._released(row)
+
+    def releases(self) -> tuple[ReleaseRecord, ...]:
+        """Every release, oldest first."""
+        with self._reading() as session:
+            rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.version))
+            return tuple(self._released(row) for row in rows)
+
+    def release(self, version: int) -> Release:
+        """A release as it was published.
+
+        Raises:
+            RegistryError: there is no such version.
+            MosError: its files are gone or broken.
+        """
+        with self._reading() as session:
+            if session.get(ReleaseRow, version) is None:
+                raise RegistryError(
+                    f"release {version}: there is none; `mos-server releases` lists them"
+                )
+        return Release.read(self._release_path(version))
+
+    def _release_path(self, version: int) -> Path:
+        return self.home.releases / f"{version:04d}.safetensors"
+
+    def _released(self, row: ReleaseRow) -> ReleaseRecord:
+        return ReleaseRecord(
+            version=row.version,
+            digest=row.digest,
+            path=self._release_path(row.version),
+            base=row.base,
+            created=row.created,
+            expires=row.expires,
+            size=row.size,
+            concepts=tuple(sorted(f"{b.site}/{b.concept}" for b in row.bundles)),
+            bundles=frozenset(bundle.digest for bundle in row.bundles),
+        )
+
+    def _kept(self, name: str) -> Path | None:
+        path = self.home.refused / name
+        return path if name and path.is_file() else None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with self._told(), Session(self._readers) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._told(), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise RegistryError(
+                f"{self.home.database_path}: the registry cannot be used: {error.orig}"
+            ) from error
+
+
+def _check_admission(row: SiteRow, name: str, key: VerifyKey, node_key: bytes) -> None:
+    """Refuse a newcomer that a site already admitted stands in the way of."""
+    if row.key_id == key.key_id:
+        if row.revoked:
+            raise RegistryError(
+                f"site {name!r}: key {key.short} was revoked and stays so; the site "
+                "enrols with a new home and so with a new key"
+            )
+        if row.name != name:
+            raise RegistryError(
+                f"site {name!r}: key {key.short} is already admitted as {row.name!r}"
+            )
+    elif row.name == name and not row.revoked:
+        raise RegistryError(
+            f"site {name!r}: the name is taken by key {row.key_id[:12]}; revoke that "
+            "site first, or let the new one enrol under another name"
+        )
+    elif row.node_key == node_key:
+        raise RegistryError(
+            f"site {name!r}: its node key is already site {row.name!r}'s; the site "
+            "enrols with a home of its own"
+        )
+
+
+def _check_still_welcome(site: SiteRow | None, counter: int, key_id: str) -> None:
+    if site is None:
+        raise AdmissionError(
+            Reason.UNKNOWN_SIGNER, f"key {key_id[:12]} was never admitted"
+        )
+    if site.revoked:
+        raise AdmissionError(
+            Reason.REVOKED_SIGNER, f"site {site.name!r} was revoked meanwhile"
+        )
+    if counter <= site.counter:
+        reason = Reason.REPLAYED if counter == site.counter else Reason.ROLLED_BACK
+        raise AdmissionError(
+            reason, f"counter {counter}: {site.counter} was accepted meanwhile"
+        )
+
+
+def _current() -> Any:
+    return (
+        select(BundleRow)
+        .join(SiteRow)
+        .where(BundleRow.state == _CURRENT, ~SiteRow.revoked)
+    )
+
+
+def _newest() -> Any:
+    return select(ReleaseRow).order_by(ReleaseRow.version.desc()).limit(1)
+
+
+def _stored(row: BundleRow) -> StoredBundle:
+    return StoredBundle(
+        site=row.site.name,
+        concept=row.concept,
+        digest=row.digest,
+        signer=row.key_id,
+        class_word=row.class_word,
+        base=row.base,
+        rank=row.rank,
+        counter=row.counter,
+        size=row.size,
+        received=row.received,
+    )
+
+
+def _report_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.report.json")
