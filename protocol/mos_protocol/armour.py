@@ -1,0 +1,57 @@
+"""Bytes as lines of text that survive a mail or a chat, after RFC 7468.
+
+-----BEGIN MOS WELCOME-----
+base64, 64 characters a line
+-----END MOS WELCOME-----
+"""
+
+import base64
+import binascii
+import textwrap
+from typing import Final
+
+from mos_protocol.errors import MalformedError
+
+MAX_ARMOURED_BYTES: Final = 256 * 2**10
+_LINE_CHARACTERS: Final = 64
+
+
+def wrap(label: str, content: bytes) -> bytes:
+    """`content` as armoured text; `unwrap(label, wrap(label, c), what) == c`."""
+    lines = textwrap.wrap(base64.b64encode(content).decode(), _LINE_CHARACTERS)
+    return "\n".join([_begin(label), *lines, _end(label), ""]).encode()
+
+
+def unwrap(label: str, text: bytes, what: str) -> bytes:
+    """The content of armoured text, whatever its line endings and indentation.
+
+    Args:
+        label: What stands behind BEGIN and END.
+        text: The text; anything in front of BEGIN or behind END is refused.
+        what: What it should be, for the message ("a welcome").
+
+    Raises:
+        MalformedError: larger than 256 KiB, of another label, or cut short.
+    """
+    if len(text) > MAX_ARMOURED_BYTES:
+        raise MalformedError(
+            f"not {what}: {len(text)} bytes; at most {MAX_ARMOURED_BYTES} are read"
+        )
+    try:
+        lines = [line.strip() for line in text.decode("ascii").strip().splitlines()]
+        if len(lines) < 3 or lines[0] != _begin(label) or lines[-1] != _end(label):
+            raise MalformedError(
+                f"not {what}, or not a whole one: it should begin with "
+                f"{_begin(label)!r} and end with {_end(label)!r}"
+            )
+        return base64.b64decode("".join(lines[1:-1]), validate=True)
+    except (UnicodeDecodeError, binascii.Error) as error:
+        raise MalformedError(f"not {what}: a line of it is not base64") from error
+
+
+def _begin(label: str) -> str:
+    return f"-----BEGIN {label}-----"
+
+
+def _end(label: str) -> str:
+    return f"-----END {label}-----"

@@ -1,0 +1,257 @@
+"""A bundle: one concept as it leaves a site, with the site's signature.
+
+`Bundle.from_bytes(bundle.to_bytes(), max_bytes=n) == bundle`, and equal concepts signed
+alike give equal bundles. A bundle in hand says nothing yet: `verified` gives its facts
+once the signature holds, and only `Admission` compares them with the payload.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mos_protocol import blob
+from mos_protocol.canonical import (
+    SCHEMA,
+    checked_digits,
+    checked_text,
+    checked_word,
+    digest_of,
+    parse,
+    serialise,
+    sha256,
+)
+from mos_protocol.envelope import BUNDLE_TYPE, Sealed, open_envelope, seal
+from mos_protocol.errors import MalformedError
+from mos_protocol.header import Header, read_header
+from mos_protocol.keys import SigningKey, VerifyKey
+from mos_protocol.manifest_pb2 import BundleManifest
+from mos_protocol.tensors import TensorFacts, from_entries, table, to_entries
+
+CONCEPT_FORMAT: Final = "mos-concept/1"
+"""What the header of a concept's file names itself."""
+
+MAX_BUNDLE_BYTES: Final = 64 * 2**20
+"""A rank-4 concept of SDXL in float32 has some 50 MB, of SD 1.5 some 7 MB."""
+
+BUNDLE_LIFETIME_SECONDS: Final = 90 * 24 * 3600
+"""How long a bundle may wait for the centre, where the site says nothing else."""
+
+MAX_CLASS_WORD_CHARACTERS: Final = 64
+MAX_LICENCE_CHARACTERS: Final = 256
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What a site signed of one concept."""
+
+    site: str
+    concept: str
+    """The word between angle brackets in a prompt."""
+
+    class_word: str
+    licence: str
+    """Terms of use as the site states them; may be empty."""
+
+    base: str
+    """Fingerprint of the base, 64 hexadecimal digits."""
+
+    rank: int
+    """r of every LoRA pair."""
+
+    counter: int
+    """Rises with every bundle that the site signs, from 1."""
+
+    created: int
+    """Unix time, seconds."""
+
+    expires: int
+    """Unix time, seconds; from then on the bundle is not admitted."""
+
+    payload_sha256: str
+    payload_bytes: int
+    tensors: tuple[TensorFacts, ...]
+    """Every tensor of the payload, ascending by name."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A concept's file and the envelope that its site signed."""
+
+    envelope: bytes
+    payload: bytes
+    """`Concept.to_bytes()`, a safetensors file."""
+
+    @staticmethod
+    def sign(
+        payload: bytes,
+        *,
+        site: str,
+        counter: int,
+        key: SigningKey,
+        created: int,
+        expires: int,
+    ) -> "Bundle":
+        """A bundle of the concept in `payload`, whose header gives the other facts.
+
+        Args:
+            payload: `Concept.to_bytes()`.
+            site: The site's name, as it was admitted.
+            counter: Higher than of any bundle that the site signed before.
+            key: The site's.
+            created: Now, Unix time in seconds.
+            expires: End of the bundle's validity, Unix time in seconds.
+
+        Raises:
+            MalformedError: the payload is not a concept's file, or a value is none.
+        """
+        header = read_header(payload)
+        facts = BundleFacts(
+            site=site,
+            **concept_header(header),
+            counter=counter,
+            created=created,
+            expires=expires,
+            payload_sha256=sha256(payload),
+            payload_bytes=len(payload),
+            tensors=table(payload, header.spans),
+        )
+        manifest = _to_manifest(facts)
+        bundle_facts(manifest)
+        return Bundle(seal(manifest, BUNDLE_TYPE, key), payload)
+
+    def sealed(self) -> Sealed:
+        """The envelope taken apart, not verified.
+
+        Raises:
+            MalformedError: it is not an envelope.
+        """
+        return open_envelope(self.envelope)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, 64 hexadecimal digits: the bundle's identity.
+
+        Raises:
+            MalformedError: the envelope is not one.
+        """
+        return sha256(self.sealed().payload)
+
+    def verified(self, key: VerifyKey) -> BundleFacts:
+        """What the site signed; the payload is not compared with it here.
+
+        Raises:
+            SignatureError: `key` did not sign this as a bundle.
+            MalformedError: it did, but what it signed is no manifest of a bundle.
+        """
+        return bundle_facts(self.sealed().verify(key, BUNDLE_TYPE))
+
+    def to_bytes(self) -> bytes:
+        """One blob, as it crosses the wire."""
+        return blob.join(blob.BUNDLE_MAGIC, self.envelope, self.payload)
+
+    @staticmethod
+    def from_bytes(content: bytes, *, max_bytes: int = MAX_BUNDLE_BYTES) -> "Bundle":
+        """The bundle of a blob, not verified.
+
+        Raises:
+            MalformedError: too large, or not a bundle's blob.
+        """
+        return Bundle(
+            *blob.split(
+                content, blob.BUNDLE_MAGIC, what="a bundle", max_bytes=max_bytes
+            )
+        )
+
+    def write(self, path: Path) -> None:
+        """Write `path` (NAME.safetensors) and NAME.safetensors.sig beside it.
+
+        Raises:
+            StorageError: a file cannot be written.
+        """
+        blob.write_pair(path, self.envelope, self.payload)
+
+    @staticmethod
+    def read(path: Path, *, max_bytes: int = MAX_BUNDLE_BYTES) -> "Bundle":
+        """The bundle that `write` wrote, not verified.
+
+        Raises:
+            StorageError: a file is missing, too large, or cannot be read.
+        """
+        return Bundle(*blob.read_pair(path, what="a concept", max_bytes=max_bytes))
+
+
+def concept_header(header: Header) -> dict[str, Any]:
+    """concept, class_word, licence, base and rank, as a concept's header says.
+
+    Raises:
+        MalformedError: the header is not a concept's.
+    """
+    mos: Mapping[str, Any] = header.mos
+    if mos.get("format") != CONCEPT_FORMAT:
+        raise MalformedError(
+            f"not a concept: the header says format {mos.get('format')!r}, "
+            f"not {CONCEPT_FORMAT!r}"
+        )
+    found = {
+        "concept": mos.get("name"),
+        "class_word": mos.get("class_word"),
+        "licence": mos.get("licence"),
+        "base": mos.get("base"),
+        "rank": mos.get("rank"),
+    }
+    for key, value in found.items():
+        if type(value) is not (int if key == "rank" else str):
+            raise MalformedError(f"the concept's header has no proper {key}: {value!r}")
+    return found
+
+
+def _to_manifest(facts: BundleFacts) -> bytes:
+    try:
+        manifest = BundleManifest(
+            schema=SCHEMA,
+            site=facts.site,
+            concept=facts.concept,
+            class_word=facts.class_word,
+            licence=facts.licence,
+            base=facts.base,
+            rank=facts.rank,
+            counter=facts.counter,
+            created=facts.created,
+            expires=facts.expires,
+            payload_sha256=bytes.fromhex(facts.payload_sha256),
+            payload_bytes=facts.payload_bytes,
+            tensors=to_entries(facts.tensors),
+        )
+    except ValueError as error:
+        raise MalformedError(f"no manifest can hold this: {error}") from error
+    return serialise(manifest)
+
+
+def bundle_facts(manifest_bytes: bytes) -> BundleFacts:
+    """The facts in a bundle's manifest, whose signature has been seen to hold.
+
+    Raises:
+        MalformedError: it is no manifest of a bundle.
+    """
+    manifest = parse(BundleManifest, manifest_bytes, "a bundle's manifest")
+    if not manifest.rank or not manifest.counter:
+        raise MalformedError("a bundle's rank and counter begin at 1")
+    return BundleFacts(
+        site=checked_word(manifest.site, "site"),
+        concept=checked_word(manifest.concept, "concept"),
+        class_word=checked_text(
+            manifest.class_word, "class word", max_characters=MAX_CLASS_WORD_CHARACTERS
+        ),
+        licence=checked_text(
+            manifest.licence, "licence", max_characters=MAX_LICENCE_CHARACTERS
+        ),
+        base=checked_digits(manifest.base, "base"),
+        rank=manifest.rank,
+        counter=manifest.counter,
+        created=manifest.created,
+        expires=manifest.expires,
+        payload_sha256=digest_of(manifest.payload_sha256, "payload"),
+        payload_bytes=manifest.payload_bytes,
+        tensors=from_entries(manifest.tensors),
+    )

@@ -1,0 +1,161 @@
+"""Processes that are supervised: started, restarted, and none left behind.
+
+Flower's programs start further programs, some in sessions of their own. A `Family`
+finds all of them: on Linux this process adopts its orphaned grandchildren, elsewhere
+the tree is read before its root is stopped.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import psutil
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+GRACE_SECONDS: Final = 8.0
+"""How long a process may take to end by itself."""
+
+
+class Family:
+    """One supervised program and everything it starts."""
+
+    def __init__(
+        self, command: Sequence[str], *, env: Mapping[str, str], log: Path
+    ) -> None:
+        """Start the program.
+
+        Args:
+            command: The program and its arguments.
+            env: Its whole environment.
+            log: Its output is appended here.
+        """
+        _adopt_orphans()
+        self._others = {child.pid for child in psutil.Process().children()}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            # Ctrl-C at a terminal goes to the whole foreground group; a session of
+            # its own lets the supervisor decide the order of things.
+            self._root = subprocess.Popen(
+                list(command),
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        return self._root.pid
+
+    def exit_code(self) -> int | None:
+        """The program's exit code, None while it runs."""
+        return self._root.poll()
+
+    def reap(self) -> None:
+        """Take leave of adopted processes that have ended."""
+        for child in self._members():
+            if child.pid == self.pid:
+                continue
+            with contextlib.suppress(psutil.Error, ChildProcessError):
+                if (
+                    child.status() == psutil.STATUS_ZOMBIE
+                    and child.ppid() == os.getpid()
+                ):
+                    os.waitpid(child.pid, os.WNOHANG)
+
+    def stop(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        """End the program and all that it started; returns once all are gone."""
+        members = self._members()
+        if self._root.poll() is None:
+            self._root.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._root.wait(grace_seconds)
+        for attempt in (psutil.Process.terminate, psutil.Process.kill):
+            members = {*members, *self._members()}
+            for member in members:
+                with contextlib.suppress(psutil.Error):
+                    attempt(member)
+            _, alive = psutil.wait_procs(list(members), timeout=grace_seconds / 2)
+            members = set(alive)
+        self._root.wait()
+        self.reap()
+
+    def _members(self) -> set[psutil.Process]:
+        own = psutil.Process()
+        found: set[psutil.Process] = set()
+        for child in own.children():
+            if child.pid in self._others:
+                continue
+            found.add(child)
+            with contextlib.suppress(psutil.Error):
+                found.update(child.children(recursive=True))
+        return found
+
+
+class Stopping:
+    """Set once SIGTERM or SIGINT came."""
+
+    def __init__(self) -> None:
+        """Not stopping yet."""
+        self._event = threading.Event()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, but not past a signal; whether one came."""
+        return self._event.wait(seconds)
+
+    def __bool__(self) -> bool:
+        """Whether a signal came."""
+        return self._event.is_set()
+
+    def set(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        """Ask to stop."""
+        self._event.set()
+
+
+@contextlib.contextmanager
+def stopping_on_signals() -> Iterator[Stopping]:
+    """Within it, SIGTERM and SIGINT set the yielded object instead of killing."""
+    stopping = Stopping()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, stopping.set) for number in numbers}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class BackOff:
+    """Waits that double while things keep failing, and start anew once they work."""
+
+    def __init__(self, *, first: float = 1.0, longest: float = 60.0) -> None:
+        """Waits from `first` to `longest` seconds."""
+        self._first, self._longest = first, longest
+        self._next = first
+
+    def worked(self) -> None:
+        """The next failure waits shortly again."""
+        self._next = self._first
+
+    def failed(self) -> float:
+        """Seconds to wait now."""
+        now = self._next
+        self._next = min(2 * now, self._longest)
+        return now
+
+
+def _adopt_orphans() -> None:
+    """Linux: grandchildren whose parent ends become children of this process."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,72 @@
+"""What both ends of a simulation read: one JSON file at the top of its folder.
+
+OUT/
+    plan.json         this
+    journal.jsonl     the centre's journal
+    centre/           the centre's home
+    sites/NAME/       each site's home, its journal in flower/journal.jsonl
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mos_protocol.errors import MalformedError
+from mos_shared.files import read_whole, write_atomically
+
+PLAN_FILE: Final = "plan.json"
+
+
+@dataclass(frozen=True)
+class SimulatedSite:
+    """One site of a simulation."""
+
+    name: str
+    pictures: str
+    """The folder of its pictures, absolute."""
+
+
+@dataclass(frozen=True)
+class SimulationPlan:
+    """Who takes part in a simulation, and what each is to do."""
+
+    sites: tuple[SimulatedSite, ...]
+    """In the order of Flower's partition ids."""
+
+    base: str
+    """`mini`, a pipeline directory, or a hub name."""
+
+    steps: int | None
+    """Optimiser steps of each site; the base's own number where None."""
+
+    seed: int
+    """Seed of every site's tuning."""
+
+    threads: int
+    """Threads that each site's tuning may use."""
+
+    def write(self, folder: Path) -> None:
+        """Put the plan into the simulation's folder.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        content = json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+        write_atomically(folder / PLAN_FILE, content)
+
+    @staticmethod
+    def read(folder: Path) -> "SimulationPlan":
+        """The plan of a simulation's folder.
+
+        Raises:
+            StorageError: there is none.
+            MalformedError: it is not a plan.
+        """
+        content = read_whole(folder / PLAN_FILE, what="a simulation's plan")
+        try:
+            facts: dict[str, Any] = json.loads(content)
+            sites = tuple(SimulatedSite(**site) for site in facts.pop("sites"))
+            return SimulationPlan(sites=sites, **facts)
+        except (ValueError, KeyError, TypeError) as error:
+            raise MalformedError(f"{folder / PLAN_FILE}: {error}") from error
