@@ -1,13 +1,15 @@
 """Enrolment by two files: this site's request, and the centre's welcome."""
 
 import time
+from typing import Final
 
 from mos_client.errors import IdentityError
 from mos_client.home import SiteHome, name_of_this_machine
+from mos_client.outbox import Outbox
 from mos_protocol.enrolment import EnrolmentRequest, Welcome
 from mos_shared.files import read_whole, write_atomically
 
-MAX_WELCOME_BYTES = 2**20
+MAX_WELCOME_BYTES: Final = 2**20
 
 
 def make_request(home: SiteHome, name: str, *, now: int | None = None) -> bytes:
@@ -33,6 +35,7 @@ def make_request(home: SiteHome, name: str, *, now: int | None = None) -> bytes:
             "another --home"
         )
     home.set_name(name)
+    Outbox(home).sign_anew(name)
     node_key = read_whole(home.node_public_path, what="a node key", max_bytes=2**16)
     request = EnrolmentRequest.sign(
         site=name,
@@ -69,6 +72,7 @@ def keep_welcome(home: SiteHome, content: bytes) -> Welcome:
             f"to {known.centre_key.short}; join another centre with another --home"
         )
     home.set_name(welcome.site)
+    Outbox(home).sign_anew(welcome.site)
     write_atomically(home.welcome_path, content)
     return welcome
 

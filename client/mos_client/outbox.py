@@ -38,6 +38,9 @@ class OutboxEntry:
     """A bundle of this site, on its disk."""
 
     concept: str
+    site: str
+    """The name that it is signed under."""
+
     digest: str
     """SHA-256 of its manifest, 64 hexadecimal digits."""
 
@@ -46,7 +49,7 @@ class OutboxEntry:
     """The concept's file; its envelope lies beside it."""
 
     bytes: int
-    """Size of the concept's file."""
+    """Size of the bundle's blob, which is what crosses the wire."""
 
     created: int
     """Unix time, seconds."""
@@ -94,7 +97,19 @@ class Outbox:
             for older in self._in(self._home.outbox, key.public):
                 if older.concept == facts.concept and older.counter < counter:
                     _remove(older.path)
-        return _entry(path, bundle.digest, facts)
+        return _entry(path, bundle, facts)
+
+    def sign_anew(self, site: str) -> tuple[OutboxEntry, ...]:
+        """Sign under `site` what waits under another name, as after enrolment.
+
+        Raises:
+            StorageError: the disk is full, or the like; what waited still waits.
+        """
+        return tuple(
+            self.put(Bundle.read(entry.path).payload, site)
+            for entry in self.entries()
+            if entry.site != site
+        )
 
     def entries(self) -> tuple[OutboxEntry, ...]:
         """What waits for the centre, in the order of signing."""
@@ -204,20 +219,21 @@ def _read(signature: Path, key: VerifyKey) -> OutboxEntry | None:
             return None
     except (StorageError, ProtocolError, OSError):
         return None
-    return _entry(path, bundle.digest, facts)
+    return _entry(path, bundle, facts)
 
 
-def _entry(path: Path, digest: str, facts: BundleFacts) -> OutboxEntry:
+def _entry(path: Path, bundle: Bundle, facts: BundleFacts) -> OutboxEntry:
     reason = ""
     if _reason(path).is_file():
         text = read_whole(_reason(path), what="a reason", max_bytes=MAX_BUNDLE_BYTES)
         reason = text.decode(errors="replace").strip()
     return OutboxEntry(
         concept=facts.concept,
-        digest=digest,
+        site=facts.site,
+        digest=bundle.digest,
         counter=facts.counter,
         path=path,
-        bytes=facts.payload_bytes,
+        bytes=len(Bundle(bundle.envelope, b"").to_bytes()) + facts.payload_bytes,
         created=facts.created,
         reason=reason,
     )

@@ -55,7 +55,7 @@ class ReleaseStore:
             digest = Release(envelope, b"").digest
         except ProtocolError as error:
             raise StoreError(
-                f"{signature}: {error}; delete it, and the centre sends the release anew"
+                f"{signature}: {error}; delete it, and the centre sends it anew"
             ) from error
         return HeldRelease(versions[-1], digest)
 
@@ -81,14 +81,17 @@ class ReleaseStore:
         """
         moment = int(time.time()) if now is None else now
         with self._home.lock():
+            held = self.held()
             facts = ReleaseTrust().check(
                 content,
                 centre_key=welcome.centre_key,
                 base=welcome.base,
                 inventory=inventory,
-                held=self.held(),
+                held=held,
                 now=moment,
             )
+            if held is not None and facts.version == held.version:
+                return facts
             path = self._path(facts.version)
             try:
                 Release.from_bytes(content).write(path)

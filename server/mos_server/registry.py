@@ -8,23 +8,22 @@ crash can leave a file that nothing names, never a name without its file.
 """
 
 import hashlib
-import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from mos_protocol.admission import AdmittedBundle, KnownSite
 from mos_protocol.errors import AdmissionError, Reason
 from mos_protocol.keys import VerifyKey
 from mos_protocol.messages import Verdict
 from mos_protocol.release import Release, ReleaseFacts
+from mos_server.database import Database
 from mos_server.errors import RegistryError
 from mos_server.home import CentreHome
+from mos_server.published import Published
 from mos_server.records import (
     RefusalRecord,
     ReleaseRecord,
@@ -32,18 +31,8 @@ from mos_server.records import (
     StoredBundle,
 )
 from mos_server.refusals import keep_aside
-from mos_server.tables import (
-    SCHEMA_VERSION,
-    BundleRow,
-    RefusalRow,
-    ReleasedBundleRow,
-    ReleaseRow,
-    SiteRow,
-    create_tables,
-    open_database,
-)
+from mos_server.tables import BundleRow, RefusalRow, SiteRow
 from mos_shared.files import read_whole, write_atomically
-from mos_shared.locking import locked
 from mos_shared.names import checked_name
 
 _CURRENT: Final = "current"
@@ -62,20 +51,13 @@ class Registry:
             StorageError: the home cannot be written.
         """
         self.home = home
-        self._engine = open_database(home.database_path)
-        self._readers = self._engine.execution_options(reading=True)
-        with locked(home.folder / ".lock"), self._told():
-            version = create_tables(self._engine)
-        if version != SCHEMA_VERSION:
-            raise RegistryError(
-                f"{home.database_path}: a registry of schema {version}, this version "
-                f"reads {SCHEMA_VERSION}; use the mos-server that wrote it"
-            )
+        self._database = Database(home.database_path, lock=home.folder / ".lock")
+        self._published = Published(home.releases, self._database)
 
     # Sites
 
     def admit_site(
-        self, name: str, key: VerifyKey, node_key: bytes, *, now: int
+        self, name: str, key: VerifyKey, node_key: bytes, *, now: int | None = None
     ) -> None:
         """Let a site's bundles in; admitting the same site again changes nothing.
 
@@ -83,7 +65,7 @@ class Registry:
             name: The site's name, part of its concepts' full names.
             key: Verifies its bundles.
             node_key: Its SuperNode's public key, as enrolled.
-            now: Unix time, seconds.
+            now: Unix time, seconds; the clock's where None.
 
         Raises:
             RegistryError: the key was revoked, is another site's, or the name or node
@@ -91,7 +73,7 @@ class Registry:
             ConceptError: `name` is not a name.
         """
         checked_name(name, "site")
-        with self._writing() as session:
+        with self._database.writing() as session:
             for row in session.scalars(select(SiteRow)):
                 _check_admission(row, name, key, node_key)
             known = session.get(SiteRow, key.key_id)
@@ -106,7 +88,7 @@ class Registry:
                     node_key=node_key,
                     revoked=False,
                     counter=0,
-                    admitted=now,
+                    admitted=int(time.time()) if now is None else now,
                 )
             )
 
@@ -116,7 +98,7 @@ class Registry:
         Raises:
             RegistryError: no site of that name stands admitted.
         """
-        with self._writing() as session:
+        with self._database.writing() as session:
             rows = session.scalars(
                 select(SiteRow).where(SiteRow.name == name, ~SiteRow.revoked)
             ).all()
@@ -131,7 +113,7 @@ class Registry:
     def sites(self) -> tuple[SiteRecord, ...]:
         """Every site ever admitted, by name and then by time."""
         order = (SiteRow.name, SiteRow.admitted, SiteRow.key_id)
-        with self._reading() as session:
+        with self._database.reading() as session:
             rows = session.scalars(select(SiteRow).order_by(*order))
             return tuple(
                 SiteRecord(
@@ -173,7 +155,7 @@ class Registry:
         facts, key_id = admitted.facts, admitted.site.key.key_id
         content = admitted.bundle.to_bytes()
         blob = hashlib.sha256(content).hexdigest()
-        with self._writing() as session:
+        with self._database.writing() as session:
             site = session.get(SiteRow, key_id)
             _check_still_welcome(site, facts.counter, key_id)
             assert site is not None
@@ -227,7 +209,7 @@ class Registry:
             StorageError: the disk is full, or the like.
         """
         name = keep_aside(self.home.refused, content, reason, text)
-        with self._writing() as session:
+        with self._database.writing() as session:
             session.add(
                 RefusalRow(
                     sender=sender,
@@ -246,7 +228,7 @@ class Registry:
         Raises:
             RegistryError: that site has no such concept now.
         """
-        with self._writing() as session:
+        with self._database.writing() as session:
             found = [
                 row
                 for row in session.scalars(_current())
@@ -262,13 +244,13 @@ class Registry:
 
         Ordered by site and concept, as a release is.
         """
-        with self._reading() as session:
+        with self._database.reading() as session:
             found = [_stored(row) for row in session.scalars(_current())]
         return tuple(sorted(found, key=lambda bundle: (bundle.site, bundle.concept)))
 
     def has_bundle(self, digest: str) -> bool:
         """Whether the bundle of this digest was accepted at any time."""
-        with self._reading() as session:
+        with self._database.reading() as session:
             return session.get(BundleRow, digest) is not None
 
     def bundle_bytes(self, digest: str) -> bytes:
@@ -278,7 +260,7 @@ class Registry:
             RegistryError: none of that digest, or its file was changed since.
             StorageError: its file is gone.
         """
-        with self._reading() as session:
+        with self._database.reading() as session:
             row = session.get(BundleRow, digest)
             if row is None:
                 raise RegistryError(f"bundle {digest[:12]}: never accepted here")
@@ -300,7 +282,7 @@ class Registry:
             key_id: The site's key id.
             digests: Only these, where given.
         """
-        with self._reading() as session:
+        with self._database.reading() as session:
             refusals = session.scalars(
                 select(RefusalRow)
                 .where(RefusalRow.sender == key_id, RefusalRow.digest != "")
@@ -322,7 +304,7 @@ class Registry:
 
     def refusals(self) -> tuple[RefusalRecord, ...]:
         """Every refusal, oldest first."""
-        with self._reading() as session:
+        with self._database.reading() as session:
             rows = session.scalars(select(RefusalRow).order_by(RefusalRow.number))
             return tuple(
                 RefusalRecord(
@@ -352,57 +334,15 @@ class Registry:
                 the newest release.
             StorageError: the disk is full, or the like; nothing changed.
         """
-        path = self._release_path(facts.version)
-        beside = [path, path.with_name(f"{path.name}.sig"), _report_path(path)]
-        with self._writing() as session:
-            newest = session.scalars(_newest()).first()
-            expected = 1 if newest is None else newest.version + 1
-            previous = "" if newest is None else newest.digest
-            if (facts.version, facts.previous) != (expected, previous):
-                raise RegistryError(
-                    f"release {facts.version} does not follow on release "
-                    f"{expected - 1}; another process published meanwhile, publish anew"
-                )
-            row = ReleaseRow(
-                version=facts.version,
-                digest=release.digest,
-                base=facts.base,
-                created=facts.created,
-                expires=facts.expires,
-                size=len(release.payload),
-                bundles=[
-                    ReleasedBundleRow(
-                        digest=concept.bundle_sha256,
-                        site=concept.site,
-                        concept=concept.concept,
-                    )
-                    for concept in facts.concepts
-                ],
-            )
-            try:
-                if report is not None:
-                    text = json.dumps(dict(report), indent=1)
-                    write_atomically(_report_path(path), text.encode())
-                release.write(path)
-                session.add(row)
-                session.flush()
-            except BaseException:
-                for file in beside:
-                    file.unlink(missing_ok=True)
-                raise
-            return self._released(row)
+        return self._published.add(release, facts, report=report)
 
     def newest_release(self) -> ReleaseRecord | None:
         """The release that sites should hold, if there is one yet."""
-        with self._reading() as session:
-            row = session.scalars(_newest()).first()
-            return None if row is None else self._released(row)
+        return self._published.newest()
 
     def releases(self) -> tuple[ReleaseRecord, ...]:
         """Every release, oldest first."""
-        with self._reading() as session:
-            rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.version))
-            return tuple(self._released(row) for row in rows)
+        return self._published.all()
 
     def release(self, version: int) -> Release:
         """A release as it was published.
@@ -411,51 +351,11 @@ class Registry:
             RegistryError: there is no such version.
             MosError: its files are gone or broken.
         """
-        with self._reading() as session:
-            if session.get(ReleaseRow, version) is None:
-                raise RegistryError(
-                    f"release {version}: there is none; `mos-server releases` lists them"
-                )
-        return Release.read(self._release_path(version))
-
-    def _release_path(self, version: int) -> Path:
-        return self.home.releases / f"{version:04d}.safetensors"
-
-    def _released(self, row: ReleaseRow) -> ReleaseRecord:
-        return ReleaseRecord(
-            version=row.version,
-            digest=row.digest,
-            path=self._release_path(row.version),
-            base=row.base,
-            created=row.created,
-            expires=row.expires,
-            size=row.size,
-            concepts=tuple(sorted(f"{b.site}/{b.concept}" for b in row.bundles)),
-            bundles=frozenset(bundle.digest for bundle in row.bundles),
-        )
+        return self._published.read(version)
 
     def _kept(self, name: str) -> Path | None:
         path = self.home.refused / name
         return path if name and path.is_file() else None
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with self._told(), Session(self._readers) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._told(), Session(self._engine) as session, session.begin():
-            yield session
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise RegistryError(
-                f"{self.home.database_path}: the registry cannot be used: {error.orig}"
-            ) from error
 
 
 def _check_admission(row: SiteRow, name: str, key: VerifyKey, node_key: bytes) -> None:
@@ -506,10 +406,6 @@ def _current() -> Any:
     )
 
 
-def _newest() -> Any:
-    return select(ReleaseRow).order_by(ReleaseRow.version.desc()).limit(1)
-
-
 def _stored(row: BundleRow) -> StoredBundle:
     return StoredBundle(
         site=row.site.name,
@@ -523,7 +419,3 @@ def _stored(row: BundleRow) -> StoredBundle:
         size=row.size,
         received=row.received,
     )
-
-
-def _report_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.report.json")
