@@ -35,8 +35,8 @@ format: setup
 	@$(BIN)/ruff format .
 
 proto: setup
-	@cd protocol && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. \
-	  mos_protocol/manifest.proto
+	@cd protocol && PATH="$(CURDIR)/$(BIN):$$PATH" python -m grpc_tools.protoc \
+	  -I . --python_out=. --mypy_out=. mos_protocol/manifest.proto
 
 clean:
 	rm -rf $(VENV) out build dist

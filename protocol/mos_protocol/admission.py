@@ -6,7 +6,7 @@ The order is part of the rules; the first one broken gives the reason:
     -> counter -> base -> manifest against the base's inventory -> digests
     -> header against manifest -> values
 
-A bundle is verified before anything in its envelope is parsed, and it is seen to be
+A bundle's signature holds before its manifest is parsed, and its payload is seen to be
 exactly what was signed before any tensor of it is read. `Admission.admit` returns or
 raises; it changes nothing. Whoever records the outcome is elsewhere.
 """

@@ -54,7 +54,8 @@ def check_tensors(tensors: Sequence[TensorFacts], expected: Shapes, what: str) -
         if found[name] != shape:
             raise Refused(
                 Reason.WRONG_INVENTORY,
-                f"{name} has shape {found[name]}, {what} of this base has {shape}",
+                f"{name} has shape {found[name]!s:.60}; in {what} of this base it has "
+                f"{shape}",
             )
     surplus = sorted(set(found) - set(expected))
     if surplus:

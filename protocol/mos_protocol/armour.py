@@ -17,7 +17,10 @@ _LINE_CHARACTERS: Final = 64
 
 
 def wrap(label: str, content: bytes) -> bytes:
-    """`content` as armoured text; `unwrap(label, wrap(label, c), what) == c`."""
+    """Armoured text.
+
+    `unwrap(label, wrap(label, content), what) == content`.
+    """
     lines = textwrap.wrap(base64.b64encode(content).decode(), _LINE_CHARACTERS)
     return "\n".join([_begin(label), *lines, _end(label), ""]).encode()
 

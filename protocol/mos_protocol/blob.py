@@ -1,6 +1,7 @@
 """An envelope and its payload, as one blob on the wire or as two files side by side.
 
-    blob    magic, 6 bytes | length of the envelope, u32 little-endian | envelope | payload
+    blob    magic, 6 bytes | u32 little-endian, length of the envelope | envelope
+            | payload
     files   NAME.safetensors (payload), NAME.safetensors.sig (envelope)
 
 The payload is a plain safetensors file that other tools open. It is written before its

@@ -1,4 +1,4 @@
-r"""Bounds on a concept's values: finite, and no larger than an honest tuning makes them.
+r"""Bounds on a concept's values: finite, no larger than an honest tuning makes them.
 
 A layer of unit gain, W0 of shape [d_out, d_in] with entries from N(0, 1 / d_in), keeps
 the size of its inputs. It has ||W0||_F = sqrt(d_out), and a largest singular value of
@@ -29,12 +29,10 @@ def update_singular_values(
     down: Float[np.ndarray, "rank d_in"], up: Float[np.ndarray, "d_out rank"]
 ) -> Float[np.ndarray, " values"]:
     """The singular values of up @ down that can differ from 0, descending, float64."""
-    core_up = np.linalg.qr(up.astype(np.float64), mode="r")
-    core_down = np.linalg.qr(down.astype(np.float64).T, mode="r")
-    singular: Float[np.ndarray, " values"] = np.linalg.svd(
-        core_up @ core_down.T, compute_uv=False
-    )
-    return singular
+    core_up = np.linalg.qr(up.astype(np.float64)).R
+    core_down = np.linalg.qr(down.astype(np.float64).T).R
+    core: np.ndarray = core_up @ core_down.T
+    return np.linalg.svd(core, compute_uv=False)
 
 
 def check_finite(values: Values) -> None:

@@ -32,10 +32,15 @@ CONCEPT_FORMAT: Final = "mos-concept/1"
 """What the header of a concept's file names itself."""
 
 MAX_BUNDLE_BYTES: Final = 64 * 2**20
-"""A rank-4 concept of SDXL in float32 has some 50 MB, of SD 1.5 some 7 MB."""
+"""A rank-4 concept of SDXL in float32 has some 30 MB, of SD 1.5 some 5 MB."""
 
 BUNDLE_LIFETIME_SECONDS: Final = 90 * 24 * 3600
 """How long a bundle may wait for the centre, where the site says nothing else."""
+
+_HEADER_KEYS: Final = frozenset(
+    {"alpha", "base", "class_word", "format", "licence", "name", "rank", "trigger"}
+)
+# Nothing else may stand there: what leaves a site is what a person can list.
 
 MAX_CLASS_WORD_CHARACTERS: Final = 64
 MAX_LICENCE_CHARACTERS: Final = 256
@@ -190,7 +195,7 @@ def concept_header(header: Header) -> dict[str, Any]:
     mos: Mapping[str, Any] = header.mos
     if mos.get("format") != CONCEPT_FORMAT:
         raise MalformedError(
-            f"not a concept: the header says format {mos.get('format')!r}, "
+            f"not a concept: the header says format {mos.get('format')!r:.40}, "
             f"not {CONCEPT_FORMAT!r}"
         )
     found = {
@@ -200,9 +205,21 @@ def concept_header(header: Header) -> dict[str, Any]:
         "base": mos.get("base"),
         "rank": mos.get("rank"),
     }
+    if set(mos) != _HEADER_KEYS:
+        odd = sorted(set(mos) ^ _HEADER_KEYS)
+        raise MalformedError(
+            f"the concept's header lacks, or has no place for, {odd[0]!r:.40}"
+        )
+    if mos["alpha"] != mos["rank"] or mos["trigger"] != f"<{mos['name']}>":
+        raise MalformedError(
+            "the concept's header contradicts itself: alpha is the rank, the trigger "
+            "is the name between angle brackets"
+        )
     for key, value in found.items():
         if type(value) is not (int if key == "rank" else str):
-            raise MalformedError(f"the concept's header has no proper {key}: {value!r}")
+            raise MalformedError(
+                f"the concept's header has no proper {key}: {value!r:.80}"
+            )
     return found
 
 

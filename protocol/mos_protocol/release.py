@@ -220,12 +220,14 @@ def fused_header(header: Header) -> tuple[str, list[Words]]:
     mos: Mapping[str, Any] = header.mos
     if mos.get("format") != FUSED_FORMAT:
         raise MalformedError(
-            f"not a fused model: the header says format {mos.get('format')!r}, "
+            f"not a fused model: the header says format {mos.get('format')!r:.40}, "
             f"not {FUSED_FORMAT!r}"
         )
     base, entries = mos.get("base"), mos.get("concepts")
+    if set(mos) != {"format", "base", "concepts"}:
+        raise MalformedError("the fused model's header has format, base and concepts")
     if not isinstance(base, str) or not isinstance(entries, list):
-        raise MalformedError("the fused model's header lacks its base or its concepts")
+        raise MalformedError("the fused model's header has no proper base or concepts")
     return base, sorted(_words(entry) for entry in entries)
 
 
