@@ -2,14 +2,22 @@
 
 from typing import NoReturn
 
+from mos_client.commands.concepts import concepts
+from mos_client.commands.enroll import enroll
+from mos_client.commands.join import join
 from mos_client.commands.sample import sample
 from mos_client.commands.tune import tune
+from mos_client.commands.verify import verify
 from mos_shared.console import new_app, run
 
 app = new_app("A site: tune concepts on your own pictures, share them signed, sample.")
 
 app.command()(tune)
 app.command()(sample)
+app.command()(join)
+app.command()(enroll)
+app.command()(concepts)
+app.command()(verify)
 
 
 def main() -> NoReturn:

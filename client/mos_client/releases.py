@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from mos_client.errors import StoreError
+from mos_client.enrolment import read_welcome
+from mos_client.errors import IdentityError, StoreError
 from mos_client.home import SiteHome
+from mos_protocol.at_rest import release_as_signed
 from mos_protocol.enrolment import Welcome
 from mos_protocol.envelope import MAX_ENVELOPE_BYTES
 from mos_protocol.errors import ProtocolError
@@ -122,6 +124,31 @@ class ReleaseStore:
             held = ", ".join(map(str, versions))
             raise StoreError(f"release {version}: not held; there are {held}")
         return self._path(int(version))
+
+    def read(self, version: int | str = "newest") -> Release:
+        """A release held, verified by the centre's key once more.
+
+        Args:
+            version: Its number, or "newest".
+
+        Raises:
+            StoreError: it is not held.
+            IdentityError: this site has no welcome, so no key to verify by.
+            ProtocolError: its files are not what the centre signed.
+        """
+        path = self.path(version)
+        welcome = read_welcome(self._home)
+        if welcome is None:
+            raise IdentityError(
+                f"{self._home.welcome_path}: there is none, so nothing tells the "
+                "centre's key; `mos-client join` a welcome"
+            )
+        release = Release.read(path)
+        try:
+            release_as_signed(release, welcome.centre_key)
+        except ProtocolError as error:
+            raise type(error)(f"{path}: {error}") from error
+        return release
 
     def _path(self, version: int) -> Path:
         return self._home.releases / f"{version:04d}{_SUFFIX}"

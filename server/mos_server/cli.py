@@ -2,7 +2,10 @@
 
 from typing import NoReturn
 
+from mos_server.commands.admit import admit
 from mos_server.commands.fuse import fuse
+from mos_server.commands.releases import releases
+from mos_server.commands.sites import revoke, sites, withdraw
 from mos_shared.console import new_app, run
 
 app = new_app(
@@ -10,6 +13,11 @@ app = new_app(
 )
 
 app.command()(fuse)
+app.command()(admit)
+app.command()(sites)
+app.command()(revoke)
+app.command()(withdraw)
+app.command()(releases)
 
 
 def main() -> NoReturn:

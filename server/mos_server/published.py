@@ -113,7 +113,7 @@ class Published:
         )
 
 
-def _newest() -> Select[tuple[ReleaseRow]]:
+def _newest() -> Select[ReleaseRow]:
     return select(ReleaseRow).order_by(ReleaseRow.version.desc()).limit(1)
 
 

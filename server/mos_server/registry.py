@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from mos_protocol.admission import AdmittedBundle, KnownSite
 from mos_protocol.errors import AdmissionError, Reason
@@ -398,7 +398,7 @@ def _check_still_welcome(site: SiteRow | None, counter: int, key_id: str) -> Non
         )
 
 
-def _current() -> Any:
+def _current() -> Select[BundleRow]:
     return (
         select(BundleRow)
         .join(SiteRow)

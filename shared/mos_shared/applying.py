@@ -1,6 +1,6 @@
 """A low-rank update merged into a base for a while, and taken out bit by bit alike."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +15,45 @@ def as_fused(concept: Concept, *, site: str = "") -> FusedModel:
     facts = concept.facts
     one = FusedConcept(facts.name, site, facts.class_word, concept.embeddings)
     return FusedModel(facts.base, concept.lora, (one,))
+
+
+def added_up(concepts: Sequence[Concept]) -> FusedModel:
+    """Concepts stacked without fusion: dW = sum_i B_i A_i, as LoRA files add up.
+
+    The factors have rank sum(r_i). Concepts so combined disturb each other, which is
+    what fusion is for.
+
+    Raises:
+        BaseMismatchError: they were made for different bases.
+        ConceptError: two have one name, or they adapt different layers.
+    """
+    first = concepts[0]
+    if len(concepts) == 1:
+        return as_fused(first)
+    seen: set[str] = set()
+    for concept in concepts:
+        facts = concept.facts
+        if facts.name in seen:
+            raise ConceptError(f"two concepts are named {facts.name}; rename one")
+        seen.add(facts.name)
+        if facts.base != first.facts.base:
+            raise BaseMismatchError(
+                f"{facts.name} was made for base {facts.base[:12]}, {first.facts.name} "
+                f"for {first.facts.base[:12]}; they cannot be combined"
+            )
+        if set(concept.lora) != set(first.lora):
+            raise ConceptError(
+                f"{facts.name} and {first.facts.name} adapt different layers"
+            )
+    lora = {
+        module: LoraFactors(
+            down=torch.cat([c.lora[module].down.float() for c in concepts]),
+            up=torch.cat([c.lora[module].up.float() for c in concepts], dim=1),
+        )
+        for module in first.lora
+    }
+    words = tuple(word for c in concepts for word in as_fused(c).concepts)
+    return FusedModel(first.facts.base, lora, words)
 
 
 @contextmanager

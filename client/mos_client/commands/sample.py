@@ -1,14 +1,18 @@
 """`mos-client sample`: pictures from concepts, alone or together by region."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from mos_client.commands.options import HomeOption, JsonOption
 from mos_shared.console import console, print_json, progress
 from mos_shared.errors import LayoutError
 
 _MAX_MODEL_BYTES: Final = 4 * 2**30
+
+T = TypeVar("T")
 
 
 def sample(
@@ -18,10 +22,12 @@ def sample(
         list[str] | None, typer.Option(help="`x0,y0,x1,y1: prompt`, in fractions.")
     ] = None,
     release: Annotated[
-        Path | None, typer.Option(help="A fused model or release file.")
+        str | None,
+        typer.Option(help="A release received: its number or `newest`; or a file."),
     ] = None,
     concept: Annotated[
-        Path | None, typer.Option(help="A single concept's file, unfused.")
+        list[Path] | None,
+        typer.Option(help="A concept's file, unfused; several are added up."),
     ] = None,
     base: Annotated[str, typer.Option(help="The base they were made for.")] = "mini",
     size: Annotated[
@@ -35,14 +41,15 @@ def sample(
     scheduler: Annotated[
         str | None, typer.Option(help="A diffusers scheduler's name.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Sample pictures; every region reads its own prompt."""
     from mos_shared.base import load_base
     from mos_shared.sampling import Layout, Region, sampling
 
     regions = tuple(Region.parse(text) for text in region or ())
-    model = _model(release, concept)
+    model = _model(release, concept or (), home)
     loaded = load_base(base)
     defaults = loaded.defaults.get("sample", {})
     side = int(loaded.unet.config.sample_size) * loaded.pipeline.vae_scale_factor
@@ -69,24 +76,48 @@ def sample(
         console.print(f"{path}", markup=False)
 
 
-def _model(release: Path | None, concept: Path | None) -> Any:
-    from mos_shared.applying import as_fused
+def _model(release: str | None, concepts: Sequence[Path], home: Path | None) -> Any:
+    from mos_shared.applying import added_up
     from mos_shared.concept import Concept, FusedModel
     from mos_shared.errors import ConceptError
-    from mos_shared.files import read_whole
 
-    if release is not None and concept is not None:
+    if release is not None and concepts:
         raise LayoutError("--release and --concept: give one of them, not both")
-    path = release or concept
-    if path is None:
+    if release is not None:
+        return _opened(FusedModel.from_bytes, *_release(release, home))
+    if not concepts:
         return None
-    content = read_whole(path, what="a model", max_bytes=_MAX_MODEL_BYTES)
+    opened = [_opened(Concept.from_bytes, path, _content(path)) for path in concepts]
     try:
-        if release is not None:
-            return FusedModel.from_bytes(content)
-        return as_fused(Concept.from_bytes(content))
+        return added_up(opened)
+    except ConceptError as error:
+        raise ConceptError(f"--concept: {error}") from error
+
+
+def _release(release: str, home: Path | None) -> tuple[Path, bytes]:
+    """A release's file and content; one of the site's own is verified once more."""
+    if release != "newest" and not release.isdigit():
+        return Path(release), _content(Path(release))
+    from mos_client.home import SiteHome
+    from mos_client.releases import ReleaseStore
+
+    store = ReleaseStore(SiteHome.open(home))
+    return store.path(release), store.read(release).payload
+
+
+def _opened(reader: Callable[[bytes], T], path: Path, content: bytes) -> T:
+    from mos_shared.errors import ConceptError
+
+    try:
+        return reader(content)
     except ConceptError as error:
         raise ConceptError(f"{path}: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    from mos_shared.files import read_whole
+
+    return read_whole(path, what="a model", max_bytes=_MAX_MODEL_BYTES)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -1,11 +1,15 @@
 """`mos-client tune`: pictures in, a concept out."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mos_client.commands.options import HomeOption, JsonOption
 from mos_shared.console import console, print_json, progress
+
+if TYPE_CHECKING:
+    from mos_client.outbox import Outbox
 
 
 def tune(
@@ -30,10 +34,18 @@ def tune(
     ] = None,
     licence: Annotated[str, typer.Option(help="Terms of use, recorded in it.")] = "",
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    share: Annotated[
+        bool, typer.Option(help="Sign it for the centre into the outbox.")
+    ] = True,
+    site: Annotated[
+        str | None, typer.Option(help="This site's name, until it has enrolled.")
+    ] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Tune an ED-LoRA concept on your pictures; they stay here.
 
+    The concept is one file, and a signed copy of it waits in the outbox for the centre.
     Ctrl-C keeps a checkpoint; --resume goes on to the same result.
     """
     from mos_client.pictures import read_folder
@@ -52,6 +64,7 @@ def tune(
     folder = read_folder(data, min_side=settings.min_side or working_side(loaded))
     for line in folder.refused:
         console.print(f"left out: {line}", markup=False)
+    outbox, owner = _outbox(home, site) if share else (None, "")
     word = class_word
     if word is None:
         guess = infer_class_word(loaded, folder.pictures, settings)
@@ -80,6 +93,7 @@ def tune(
     content = tuned.to_bytes()
     write_atomically(path, content)
     _forget(work_dir)
+    entry = None if outbox is None else outbox.put(content, owner)
     if json:
         result: dict[str, Any] = {
             "concept": name,
@@ -89,9 +103,26 @@ def tune(
             "pictures": len(folder.pictures),
             "left_out": list(folder.refused),
         }
+        if entry is not None:
+            result |= {"site": owner, "signed": str(entry.path)}
+            result |= {"digest": entry.digest, "counter": entry.counter}
         print_json(result)
         return
-    console.print(f"{path}: {len(content)} bytes; use it as <{name}> in prompts")
+    console.print(
+        f"{path}: {len(content)} bytes; use it as <{name}> in prompts", markup=False
+    )
+    if entry is not None:
+        console.print(f"signed as site {owner}; `mos-client join` sends it")
+
+
+def _outbox(home: Path | None, wanted: str | None) -> "tuple[Outbox, str]":
+    """Where the concept is signed, and as whose, known before the hours of work."""
+    from mos_client.enrolment import site_name
+    from mos_client.home import SiteHome
+    from mos_client.outbox import Outbox
+
+    site = SiteHome.open(home, create=True)
+    return Outbox(site), site_name(site, wanted)
 
 
 def _forget(work_dir: Path) -> None:

@@ -1,13 +1,18 @@
 """`mos-server fuse`: fuse concept files by hand, outside any federation."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mos_server.commands.options import HomeOption, JsonOption
 from mos_server.errors import FusionError
 from mos_shared.console import console, print_json, progress
 from mos_shared.files import read_whole, write_atomically
+
+if TYPE_CHECKING:
+    from mos_protocol.admission import KnownSite
+    from mos_shared.concept import Concept
 
 _MAX_CONCEPT_BYTES = 2**30
 
@@ -26,11 +31,13 @@ def fuse(
         str | None, typer.Option(help="Later stages' inputs: solo or chained.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the captures.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Fuse concepts into one model: low-rank factors, and every concept's words.
 
-    Beside OUT, a report OUT.report.json tells what each concept kept.
+    A concept with FILE.sig beside it is verified, where its signer is a site of this
+    centre. Beside OUT, a report OUT.report.json tells what each concept kept.
     """
     import json as json_format
 
@@ -44,7 +51,8 @@ def fuse(
         "seed": seed,
     }
     given = {key: value for key, value in overrides.items() if value is not None}
-    concepts = [("", _read(path)) for path in bundles]
+    keys = _site_keys(home)
+    concepts = [_read(path, keys) for path in bundles]
     loaded = load_base(base)
     settings = FusionSettings.for_base(loaded, **given)
     with progress() as display:
@@ -64,7 +72,7 @@ def fuse(
         print_json(result | {"drift": fusion.report.drift()})
         return
     for name, share in kept.items():
-        console.print(f"<{name}> keeps {share:.1%} of its change")
+        console.print(f"<{name}> keeps {share:.1%} of its change", markup=False)
     console.print(f"the base moves by {fusion.report.drift():.2%} on generic prompts")
     console.print(f"fused model: {out}")
 
@@ -75,12 +83,53 @@ def _checked_inputs(inputs: str | None) -> str | None:
     return inputs
 
 
-def _read(path: Path) -> Any:
+def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
+    """The sites of the centre on this machine, none where there is no centre."""
+    from mos_server.home import CentreHome
+    from mos_server.registry import Registry
+
+    folder = home or CentreHome.default_folder()
+    if home is None and not CentreHome(folder).signing_key_path.is_file():
+        return {}
+    return Registry(CentreHome.open(folder)).known_sites()
+
+
+def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept]":
+    """A concept and the site that signed it, "" where nothing shows that."""
     from mos_shared.concept import Concept
     from mos_shared.errors import ConceptError
 
     content = read_whole(path, what="a concept", max_bytes=_MAX_CONCEPT_BYTES)
+    site = _signer(path, content, sites)
     try:
-        return Concept.from_bytes(content)
+        return site, Concept.from_bytes(content)
     except ConceptError as error:
         raise ConceptError(f"{path}: {error}") from error
+
+
+def _signer(path: Path, content: bytes, sites: "dict[str, KnownSite]") -> str:
+    from mos_protocol.at_rest import bundle_as_signed
+    from mos_protocol.blob import signature_path
+    from mos_protocol.bundle import Bundle
+    from mos_protocol.envelope import MAX_ENVELOPE_BYTES
+    from mos_protocol.errors import ProtocolError
+
+    beside = signature_path(path)
+    if not beside.is_file():
+        console.print(f"{path}: not signed, taken as it is", markup=False)
+        return ""
+    envelope = read_whole(beside, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES)
+    bundle = Bundle(envelope, content)
+    try:
+        signer = sites.get(bundle.sealed().key_id)
+        if signer is None:
+            line = f"{path}: UNVERIFIED, its signer is no site of this centre"
+            console.print(line, markup=False)
+            return ""
+        if signer.revoked:
+            raise FusionError(f"{path}: signed by site {signer.name!r}, now revoked")
+        bundle_as_signed(bundle, signer.key)
+    except ProtocolError as error:
+        raise type(error)(f"{path}: {error}") from error
+    console.print(f"{path}: verified, from site {signer.name}", markup=False)
+    return signer.name

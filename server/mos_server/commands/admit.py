@@ -1,0 +1,101 @@
+"""`mos-server admit`: let a site in."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mos_server.commands.options import HomeOption, JsonOption
+from mos_shared.console import console, print_json
+
+if TYPE_CHECKING:
+    from mos_server.home import CentreHome
+
+
+def admit(
+    request: Annotated[Path, typer.Argument(help="What `mos-client enroll` wrote.")],
+    out: Annotated[Path, typer.Option(help="The welcome for the site, a text file.")],
+    address: Annotated[
+        str, typer.Option(help="host:port at which the site reaches this centre.")
+    ] = "127.0.0.1:9092",
+    base: Annotated[
+        str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
+    ] = "mini",
+    insecure: Annotated[
+        bool, typer.Option(help="Without TLS; on loopback only.")
+    ] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Admit a site by its request, and write the welcome that it joins with."""
+    from mos_protocol.enrolment import EnrolmentRequest, Welcome
+    from mos_server.home import CentreHome
+    from mos_server.registry import Registry
+    from mos_shared.base_files import read_inventory
+    from mos_shared.files import read_whole, write_atomically
+
+    asked = EnrolmentRequest.verified(
+        read_whole(request, what="an enrolment request", max_bytes=2**20)
+    )
+    fingerprint = read_inventory(base).base
+    centre = CentreHome.open(home, create=True)
+    key = centre.signing_key().public
+    # Made once without a certificate: whatever is wrong with the address shows now.
+    plain = Welcome(address, b"", key, asked.site, fingerprint)
+    plain.to_bytes()
+    if insecure:
+        _check_loopback(plain.host)
+        authority, renewed = b"", False
+    else:
+        authority, renewed = _authority(centre, plain.host)
+    welcome = Welcome(address, authority, key, asked.site, fingerprint)
+    Registry(centre).admit_site(asked.site, asked.site_key, asked.node_key)
+    write_atomically(out, welcome.to_bytes())
+    if json:
+        print_json(
+            {
+                "site": asked.site,
+                "welcome": str(out),
+                "key": asked.site_key.raw.hex(),
+                "centre_key": key.raw.hex(),
+                "fingerprint": asked.fingerprint,
+                "certificate_renewed": renewed,
+            }
+        )
+        return
+    console.print(f"site {asked.site} is admitted, key {asked.site_key.short}")
+    console.print(f"its request's fingerprint: {asked.fingerprint}", soft_wrap=True)
+    console.print("The site's people should see the same one; else revoke it at once.")
+    if renewed:
+        console.print(
+            f"The server certificate now names {plain.host}; restart `mos-server "
+            "serve` where it runs."
+        )
+    console.print(f"{out}: the welcome to send back", markup=False)
+
+
+def _authority(centre: "CentreHome", host: str) -> tuple[bytes, bool]:
+    """The CA's certificate, and whether the server's was made anew for `host`."""
+    from mos_server.tls import ensure_certificates
+
+    before = centre.tls / "server.crt"
+    old = before.read_bytes() if before.is_file() else None
+    found = ensure_certificates(centre.tls, [host])
+    renewed = old is not None and old != found.certificate.read_bytes()
+    return found.ca.read_bytes(), renewed
+
+
+def _check_loopback(host: str) -> None:
+    import ipaddress
+
+    from mos_server.errors import CentreError
+
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise CentreError(
+            f"--insecure with {host}: without TLS only loopback addresses are served; "
+            "leave --insecure out"
+        )
