@@ -4,8 +4,9 @@
 
 It judges the base and never trains it: its renders come from seeds of their own. Class,
 body colour, pattern and background are told of pictures with one subject; which classes
-are `present`, of pictures with any number of them. The last is the detector that judges
-prompts with two subjects: a picture's halves often hold a piece of the other subject.
+are `present` and where subjects are, of pictures with any number of them. `present` is
+the detector that judges prompts with two subjects (a picture's halves often hold a
+piece of the other subject); the subjects' places tell whether a control is followed.
 """
 
 import argparse
@@ -66,6 +67,8 @@ class Labelled:
     labels: Int[np.ndarray, "count heads"]
     """Answers in the order of `HEADS`, or `UNKNOWN`."""
     present: Bool[np.ndarray, "count classes"]
+    subject: Bool[np.ndarray, "count 64 64"]
+    """Where any subject is."""
 
 
 @dataclass(frozen=True)
@@ -75,35 +78,54 @@ class Verdicts:
     answers: Mapping[str, Int[np.ndarray, " count"]]
     """By the name of the head."""
     present: Bool[np.ndarray, "count classes"]
+    subject: Bool[np.ndarray, "count 64 64"]
 
 
 class Classifier(nn.Module):
-    """A small convolutional network with one linear head for all answers."""
+    """A small convolutional network, with one head for answers and one for places."""
 
     def __init__(self, widths: tuple[int, int, int, int, int]) -> None:
         """Takes 64-pixel pictures to an eighth of their size in five layers."""
         super().__init__()
         torch.manual_seed(5)
-        layers: list[nn.Module] = []
-        for before, after, stride in zip(
-            (3, *widths), widths, (2, 2, 1, 2, 1), strict=False
-        ):
-            layers += [
-                nn.Conv2d(before, after, 3, stride, 1, bias=False),
-                nn.GroupNorm(8, after),
-                nn.ReLU(),
-            ]
-        self.features = nn.Sequential(*layers)
+        strides = (2, 2, 1, 2, 1)
+        self.layers = nn.ModuleList(
+            _layer(before, after, stride)
+            for before, after, stride in zip(
+                (3, *widths[:-1]), widths, strides, strict=True
+            )
+        )
         answers = sum(len(answers) for answers in HEADS.values())
         self.head = nn.Linear(2 * widths[-1], answers + len(CLASSES))
+        fine, _, middle, _, coarse = widths
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(width, fine, 1) for width in (fine, middle, coarse)
+        )
+        self.places = nn.Sequential(
+            nn.ReLU(),
+            _layer(fine, fine, 1),
+            nn.Conv2d(fine, 4, 3, 1, 1),
+            nn.PixelShuffle(2),
+        )
 
     def forward(self, x: Float[Tensor, "n 3 64 64"]) -> dict[str, Tensor]:
-        """Scores by head, and under "present" one logit for each class."""
-        features = self.features(x)
-        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+        """Scores by head, one logit a class "present", one a pixel for "subject"."""
+        features = []
+        for layer in self.layers:
+            x = layer(x)
+            features.append(x)
+        pooled = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
         sizes = [*(len(answers) for answers in HEADS.values()), len(CLASSES)]
         scores = self.head(pooled).float().split(sizes, 1)
-        return dict(zip((*HEADS, "present"), scores, strict=True))
+        pyramid = [
+            F.interpolate(lateral(feature), scale_factor=scale, mode="bilinear")
+            for lateral, feature, scale in zip(
+                self.lateral, features[::2], (1, 2, 4), strict=True
+            )
+        ]
+        places = self.places(torch.stack(pyramid).sum(0))
+        named = dict(zip((*HEADS, "present"), scores, strict=True))
+        return {**named, "subject": places[:, 0].float()}
 
 
 @dataclass
@@ -128,7 +150,7 @@ class ClassifierStage:
             100,
             1500,
             weight_decay=0.02,
-            adam_names=("features.0.", "head"),
+            adam_names=("layers.0.", "head", "places.2."),
         )
 
     def build(self) -> Classifier:
@@ -141,6 +163,7 @@ class ClassifierStage:
         self._drawn = _drawn_once(self.state, self.count)
         self._labels = torch.from_numpy(self._drawn.labels).to(device)
         self._present = torch.from_numpy(self._drawn.present).float().to(device)
+        self._subject = torch.from_numpy(self._drawn.subject)
 
     def loss(
         self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
@@ -148,7 +171,8 @@ class ClassifierStage:
         """Cross entropy of every head."""
         rows = chance.integers(len(self._drawn.pixels), size=samples)
         x = to_tensor(self._drawn.pixels[rows], self._device)
-        x = _disturbed(x, chance)
+        subject = self._subject[torch.from_numpy(rows)].float().to(self._device)
+        x, subject = _disturbed(x, subject, chance)
         with torch.autocast(self._device.type, torch.bfloat16):
             scores = model(x)
         picked = torch.from_numpy(rows).to(self._device)
@@ -160,6 +184,9 @@ class ClassifierStage:
         }
         parts["present"] = 4 * F.binary_cross_entropy_with_logits(
             scores["present"], self._present[picked]
+        )
+        parts["subject"] = F.binary_cross_entropy_with_logits(
+            scores["subject"], subject
         )
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
@@ -177,7 +204,13 @@ class ClassifierStage:
                 labels=[wrong[row] for row in rows],
                 zoom=2,
             )
-        return {**shares_right(singles, verdicts), **pairs_told(model, pairs)}
+        overlap = (verdicts.subject & singles.subject).sum()
+        places = overlap / (verdicts.subject | singles.subject).sum()
+        return {
+            **shares_right(singles, verdicts),
+            **pairs_told(model, pairs),
+            "overlap of places": float(places),
+        }
 
 
 def load_classifier(state: Path) -> nn.Module:
@@ -214,7 +247,9 @@ def judge(model: nn.Module, pixels: UInt8[np.ndarray, "n 64 64 3"]) -> Verdicts:
     ]
     scores = {n: torch.cat([part[n] for part in parts]).cpu() for n in parts[0]}
     answers = {name: scores[name].argmax(1).numpy() for name in HEADS}
-    return Verdicts(answers, (scores["present"] > 0).numpy())
+    return Verdicts(
+        answers, (scores["present"] > 0).numpy(), (scores["subject"] > 0).numpy()
+    )
 
 
 def shares_right(pictures: Labelled, verdicts: Verdicts) -> dict[str, float]:
@@ -236,9 +271,8 @@ def pairs_told(model: nn.Module, pairs: Labelled) -> dict[str, float]:
     }
 
 
-def _draw(
-    seed: int, subjects: int
-) -> tuple[UInt8[np.ndarray, "64 64 3"], list[int], list[bool]]:
+def _draw(seed: int, subjects: int) -> dict[str, Any]:
+    """One row of a `Labelled`, by its fields."""
     rng = random.Random(seed)
     kinds = rng.sample(CLASSES, subjects)
     instances = [
@@ -246,7 +280,7 @@ def _draw(
         for kind in kinds
     ]
     background = rng.choice(BACKGROUNDS)
-    pixels = np.asarray(render(instances, background, rng).image)
+    rendered = render(instances, background, rng)
     labels = [UNKNOWN, UNKNOWN, UNKNOWN, BACKGROUNDS.index(background)]
     if subjects == 1:
         (only,) = instances
@@ -255,16 +289,16 @@ def _draw(
             HEADS["colour"].index(only.body_name or ""),
             PATTERNS.index(only.pattern),
         )
-    return pixels, labels, [kind in kinds for kind in CLASSES]
+    return {
+        "pixels": np.asarray(rendered.image),
+        "labels": np.array(labels, np.int64),
+        "present": np.array([kind in kinds for kind in CLASSES]),
+        "subject": np.any(rendered.masks, axis=0),
+    }
 
 
-def _stacked(
-    drawn: Sequence[tuple[UInt8[np.ndarray, "64 64 3"], list[int], list[bool]]],
-) -> Labelled:
-    pixels, labels, present = zip(*drawn, strict=True)
-    return Labelled(
-        np.stack(pixels), np.array(labels, np.int64), np.array(present, np.bool_)
-    )
+def _stacked(rows: Sequence[dict[str, Any]]) -> Labelled:
+    return Labelled(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
 def _drawn_once(state: Path, count: int) -> Labelled:
@@ -272,8 +306,8 @@ def _drawn_once(state: Path, count: int) -> Labelled:
     path = state / "data" / f"classifier-{WORLD_VERSION}-{count}.npz"
     try:
         with np.load(path) as arrays:
-            return Labelled(arrays["pixels"], arrays["labels"], arrays["present"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return Labelled(**arrays)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
         pictures = _stacked(
             [
                 _draw(_TRAINING_SEEDS + i, 2 if i % _PAIR_EVERY == 0 else 1)
@@ -287,21 +321,31 @@ def _drawn_once(state: Path, count: int) -> Labelled:
     return pictures
 
 
+def _layer(before: int, after: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, 1, bias=False),
+        nn.GroupNorm(8, after),
+        nn.ReLU(),
+    )
+
+
 def _disturbed(
-    x: Float[Tensor, "n 3 64 64"], chance: np.random.Generator
-) -> Float[Tensor, "n 3 64 64"]:
+    x: Float[Tensor, "n 3 64 64"],
+    subject: Float[Tensor, "n 64 64"],
+    chance: np.random.Generator,
+) -> tuple[Float[Tensor, "n 3 64 64"], Float[Tensor, "n 64 64"]]:
     """Blurred, shifted, tinted and noisy, as an autoencoder's pictures are."""
     if chance.random() < 0.5:
         scale = float(chance.choice((0.5, 0.75)))
         small = F.interpolate(x, scale_factor=scale, mode="area")
         x = F.interpolate(small, size=x.shape[2:], mode="bilinear")
-    shift = chance.integers(-_MOST_SHIFT, _MOST_SHIFT + 1, size=2)
-    x = torch.roll(x, tuple(int(s) for s in shift), (2, 3))
+    dy, dx = (int(s) for s in chance.integers(-_MOST_SHIFT, _MOST_SHIFT + 1, size=2))
+    x, subject = torch.roll(x, (dy, dx), (2, 3)), torch.roll(subject, (dy, dx), (1, 2))
     n = len(x)
     x = x * (1 + 0.08 * torch.randn(n, 1, 1, 1, device=x.device))
     x = x + 0.04 * torch.randn(n, 3, 1, 1, device=x.device)
     x = x + 0.05 * torch.randn_like(x)
-    return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last), subject
 
 
 def _wrong(pictures: Labelled, verdicts: Verdicts) -> dict[int, str]:
