@@ -42,7 +42,7 @@ def unwrap(label: str, text: bytes, what: str) -> bytes:
         )
     try:
         lines = [line.strip() for line in text.decode("ascii").strip().splitlines()]
-        if len(lines) < 3 or lines[0] != _begin(label) or lines[-1] != _end(label):
+        if len(lines) < 2 or lines[0] != _begin(label) or lines[-1] != _end(label):
             raise MalformedError(
                 f"not {what}, or not a whole one: it should begin with "
                 f"{_begin(label)!r} and end with {_end(label)!r}"

@@ -1,0 +1,82 @@
+"""Golden bytes of everything that is signed or handed over.
+
+Stored files must stay readable for ever: a change of format gets new names here and
+keeps the old files with their own reading test.
+"""
+
+from mos_protocol import Bundle, EnrolmentRequest, Release, Welcome, open_envelope, seal
+from mos_shared.concept import (
+    Concept,
+    ConceptFacts,
+    FusedConcept,
+    FusedModel,
+    LoraFactors,
+)
+from tests.conftest import Golden
+from tests.protocol.simulator import (
+    BASE,
+    CENTRE_KEY,
+    NOW,
+    SITE_KEY,
+    Centre,
+    Site,
+    bundle,
+    counted,
+    release,
+    small_inventory,
+)
+
+
+def counted_lora(rank: int) -> dict[str, LoraFactors]:
+    return {
+        module: LoraFactors(counted((rank, d_in), 0.25), counted((d_out, rank), -0.5))
+        for module, (d_out, d_in) in small_inventory().projections.items()
+    }
+
+
+def counted_bundle() -> Bundle:
+    facts = ConceptFacts("rex", "cat", BASE, 2, "CC-BY-4.0")
+    words = {"text_encoder": counted((2, 1, 4), 0.125)}
+    return bundle(Concept(facts, counted_lora(2), words).to_bytes())
+
+
+def counted_release() -> Release:
+    words = {"text_encoder": counted((2, 1, 4), 0.125)}
+    concepts = (FusedConcept("rex", "north", "cat", words),)
+    return release(FusedModel(BASE, counted_lora(2), concepts).to_bytes())
+
+
+def test_envelope_keeps_its_bytes(golden: Golden) -> None:
+    content = seal(b"hello world", "http://example.com/HelloWorld", SITE_KEY)
+    stored = golden("envelope-1.bin", content)
+    assert content == stored
+    sealed = open_envelope(stored)
+    assert sealed.verify(SITE_KEY.public, sealed.payload_type) == b"hello world"
+
+
+def test_bundle_keeps_its_bytes(golden: Golden) -> None:
+    stored = golden("bundle-1.bin", counted_bundle().to_bytes())
+    assert counted_bundle().to_bytes() == stored
+    assert Centre().receive(stored).facts.concept == "rex"
+
+
+def test_release_keeps_its_bytes(golden: Golden) -> None:
+    stored = golden("release-1.bin", counted_release().to_bytes())
+    assert counted_release().to_bytes() == stored
+    assert Site().take(stored).version == 1
+
+
+def test_enrolment_request_keeps_its_bytes(golden: Golden) -> None:
+    request = EnrolmentRequest.sign(
+        site="north", key=SITE_KEY, node_key=b"node key", created=NOW
+    )
+    stored = golden("request-1.txt", request.to_bytes())
+    assert request.to_bytes() == stored
+    assert EnrolmentRequest.verified(stored) == request
+
+
+def test_welcome_keeps_its_bytes(golden: Golden) -> None:
+    welcome = Welcome("[::1]:9092", b"certificate", CENTRE_KEY.public, "north", BASE)
+    stored = golden("welcome-1.txt", welcome.to_bytes())
+    assert welcome.to_bytes() == stored
+    assert Welcome.from_bytes(stored) == welcome

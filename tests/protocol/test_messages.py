@@ -1,0 +1,70 @@
+"""Asks and answers come back from plain values, and through Flower's own records."""
+
+from typing import Any
+
+import pytest
+
+from mos_protocol.errors import MalformedError
+from mos_protocol.messages import (
+    CollectAsk,
+    DeliverAnswer,
+    Offer,
+    SyncAnswer,
+    SyncAsk,
+    TuneAnswer,
+    TuneAsk,
+    Verdict,
+)
+
+OFFERS = (Offer("rex", "ab" * 32, 1, 300), Offer("bolt", "cd" * 32, 2, 400))
+MESSAGES = [
+    SyncAsk(1.5, (), 0),
+    SyncAsk(
+        30.0,
+        (Verdict("ab" * 32, True, ""), Verdict("cd" * 32, False, "tampered: x")),
+        4,
+    ),
+    SyncAnswer("north", "ef" * 32, (), 0, ""),
+    SyncAnswer("north", "ef" * 32, OFFERS, 3, "ab" * 32),
+    CollectAsk("ab" * 32),
+    DeliverAnswer(True, "", 3),
+    DeliverAnswer(False, "rolled-back: older", 4),
+    TuneAsk(200, 7),
+    TuneAsk(0, 0, rank=8),
+    TuneAnswer(OFFERS, ""),
+    TuneAnswer((), "no pictures"),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
+def test_message_comes_back(message: Any) -> None:
+    assert type(message).from_dict(message.to_dict()) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
+def test_flower_carries_every_message(message: Any) -> None:
+    from flwr.app import ConfigRecord
+
+    record = ConfigRecord(message.to_dict())
+    assert type(message).from_dict(dict(record)) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda one: type(one).__name__)
+def test_missing_or_mistyped_value_is_refused(message: Any) -> None:
+    values = message.to_dict()
+    for key in values:
+        lacking = {name: value for name, value in values.items() if name != key}
+        for broken in (lacking, values | {key: None}, values | {key: [None]}):
+            with pytest.raises(MalformedError, match=key):
+                type(message).from_dict(broken)
+
+
+def test_truth_is_no_number() -> None:
+    with pytest.raises(MalformedError):
+        TuneAsk.from_dict({"steps": True, "seed": 0, "rank": 0})
+
+
+def test_lists_of_different_length_are_refused() -> None:
+    values = SyncAnswer("north", "ef" * 32, OFFERS, 3, "").to_dict()
+    with pytest.raises(MalformedError, match="length"):
+        SyncAnswer.from_dict(values | {"offer-counters": [1]})
