@@ -17,6 +17,9 @@ from mos_shared.files import read_whole, write_atomically
 
 PLAN_FILE: Final = "plan.json"
 
+SITES_PROGRAM: Final = "mos_client.simulated_sites"
+"""The module that makes the sites' homes; the centre only knows its name."""
+
 
 @dataclass(frozen=True)
 class SimulatedSite:
@@ -45,6 +48,26 @@ class SimulationPlan:
 
     threads: int
     """Threads that each site's tuning may use."""
+
+    @staticmethod
+    def home(folder: Path, site: str) -> Path:
+        """A site's home."""
+        return folder / "sites" / site
+
+    @staticmethod
+    def request(folder: Path, site: str) -> Path:
+        """A site's enrolment request."""
+        return folder / "enrolment" / f"{site}.request"
+
+    @staticmethod
+    def welcome(folder: Path, site: str) -> Path:
+        """The centre's answer to it."""
+        return folder / "enrolment" / f"{site}.welcome"
+
+    @staticmethod
+    def site_journal(folder: Path, site: str) -> Path:
+        """Where a site tells what it does."""
+        return folder / "sites" / site / "flower" / "journal.jsonl"
 
     def write(self, folder: Path) -> None:
         """Put the plan into the simulation's folder.

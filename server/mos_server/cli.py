@@ -5,6 +5,8 @@ from typing import NoReturn
 from mos_server.commands.admit import admit
 from mos_server.commands.fuse import fuse
 from mos_server.commands.releases import releases
+from mos_server.commands.serve import serve
+from mos_server.commands.simulate import simulate
 from mos_server.commands.sites import revoke, sites, withdraw
 from mos_shared.console import new_app, run
 
@@ -18,6 +20,8 @@ app.command()(sites)
 app.command()(revoke)
 app.command()(withdraw)
 app.command()(releases)
+app.command()(serve)
+app.command()(simulate)
 
 
 def main() -> NoReturn:

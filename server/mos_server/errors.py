@@ -4,7 +4,9 @@ MosError (mos_shared.errors)
 └── CentreError          anything the centre's operator can mend
     ├── FusionError      concepts cannot be fused as they stand
     ├── RegistryError    the registry is broken, or says no to a change
-    └── CertificateError TLS certificates cannot be made or read
+    ├── CertificateError TLS certificates cannot be made or read
+    ├── ServingError     the federation cannot be started or kept up
+    └── SimulationError  a simulation cannot start, or came to nothing
 """
 
 from mos_shared.errors import MosError
@@ -24,3 +26,11 @@ class RegistryError(CentreError):
 
 class CertificateError(CentreError):
     """TLS certificates cannot be made or read."""
+
+
+class ServingError(CentreError):
+    """The federation cannot be started or kept up."""
+
+
+class SimulationError(CentreError):
+    """A simulation cannot start, or came to nothing."""

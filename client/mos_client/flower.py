@@ -1,0 +1,157 @@
+"""The site's end of the federation: Flower's ClientApp.
+
+Only four actions exist, and every one reads and writes this site's own home. Bundles
+leave as they were signed; a release is checked before anything of it is kept; and of an
+exception only the class name leaves, never its text, which may hold a path.
+
+Flower starts a new process for every message: nothing lives in memory between two, and
+torch is imported only by the one action that tunes.
+"""
+
+import time
+from typing import Final
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
+
+from mos_client.enrolment import read_welcome, site_name
+from mos_client.errors import IdentityError
+from mos_client.flower_site import HEARD_FILE, Site, site_of
+from mos_client.outbox import Outbox
+from mos_client.releases import ReleaseStore
+from mos_protocol.errors import ReleaseError
+from mos_protocol.flower_records import blob_of, to_records, values_of
+from mos_protocol.messages import (
+    CollectAsk,
+    DeliverAnswer,
+    Offer,
+    SyncAnswer,
+    SyncAsk,
+    TuneAnswer,
+    TuneAsk,
+)
+from mos_shared.errors import MosError
+
+LONGEST_WAIT_SECONDS: Final = 300.0
+"""However long the centre asks a site to wait."""
+
+_LOOK_EVERY_SECONDS: Final = 0.2
+_FAILED: Final = 2
+"""Flower's code for an exception in a ClientApp."""
+
+
+def redact(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """A mod: answer an exception with its class name alone; its text stays here."""
+    try:
+        return call_next(message, context)
+    except Exception as error:
+        try:
+            journal = _site(context).journal
+            action = message.metadata.message_type
+            journal.write("failed", action=action, error=str(error))
+        except MosError:
+            pass  # a node without a home has no journal either
+        return Message(Error(_FAILED, type(error).__name__), reply_to=message)
+
+
+def sync(message: Message, context: Context) -> Message:
+    """Take the centre's verdicts; answer at an offer, or when the wait is over."""
+    ask = SyncAsk.from_dict(values_of(message.content))
+    site = _site(context)
+    outbox = Outbox(site.home)
+    for verdict in ask.verdicts:
+        settled = outbox.settle(verdict)
+        if settled is None:
+            continue
+        kind = "accepted" if verdict.accepted else "refused"
+        site.journal.write(kind, concept=settled.concept, reason=settled.reason)
+    until = time.monotonic() + min(ask.wait_seconds, LONGEST_WAIT_SECONDS)
+    while not outbox.entries() and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY_SECONDS)
+    held = ReleaseStore(site.home).held()
+    answer = SyncAnswer(
+        site=site_name(site.home),
+        key_id=site.home.signing_key().public.key_id,
+        offers=_offers(outbox),
+        release_version=held.version if held else 0,
+        release_digest=held.digest if held else "",
+    )
+    return Message(to_records(answer.to_dict()), reply_to=message)
+
+
+def collect(message: Message, context: Context) -> Message:
+    """Hand over one bundle, as it was signed; asked again, hand it over again."""
+    ask = CollectAsk.from_dict(values_of(message.content))
+    site = _site(context)
+    outbox = Outbox(site.home)
+    content = outbox.bundle(ask.digest).to_bytes()
+    entries = {entry.digest: entry for entry in (*outbox.entries(), *outbox.sent())}
+    concept = entries[ask.digest].concept
+    site.journal.write("sent", concept=concept, bytes=len(content))
+    return Message(to_records(blob=content), reply_to=message)
+
+
+def deliver(message: Message, context: Context) -> Message:
+    """Check a release and keep it, or refuse it and keep the one held."""
+    site = _site(context)
+    store = ReleaseStore(site.home)
+    content = blob_of(message.content)
+    welcome = read_welcome(site.home)
+    if welcome is None:
+        raise IdentityError("this site has no welcome, and so no centre to trust")
+    try:
+        facts = store.take(content, welcome=welcome)
+    except ReleaseError as error:
+        held = store.held()
+        site.journal.write("release-refused", reason=str(error))
+        refusal = DeliverAnswer(False, error.reason, held.version if held else 0)
+        return Message(to_records(refusal.to_dict()), reply_to=message)
+    site.journal.write(
+        "release",
+        version=facts.version,
+        concepts=[f"{one.site}/{one.concept}" for one in facts.concepts],
+        bytes=len(content),
+    )
+    answer = DeliverAnswer(True, "", facts.version)
+    return Message(to_records(answer.to_dict()), reply_to=message)
+
+
+def tune(message: Message, context: Context) -> Message:
+    """Tune this site's concept and put it into the outbox, where the site allows it."""
+    ask = TuneAsk.from_dict(values_of(message.content))
+    site = _site(context)
+    outbox = Outbox(site.home)
+    error = ""
+    try:
+        if site.tuning is None:
+            raise IdentityError("this site does not tune on request")
+        from mos_client.flower_tuning import tune_into_outbox
+
+        tune_into_outbox(site, site.tuning, ask)
+    except MosError as failure:
+        site.journal.write("tune-failed", error=str(failure))
+        error = type(failure).__name__
+    answer = TuneAnswer(_offers(outbox), error)
+    return Message(to_records(answer.to_dict()), reply_to=message)
+
+
+def _site(context: Context) -> Site:
+    site = site_of(context.node_config, context.run_config)
+    site.home.flower.mkdir(parents=True, exist_ok=True)
+    (site.home.flower / HEARD_FILE).touch()
+    return site
+
+
+def _offers(outbox: Outbox) -> tuple[Offer, ...]:
+    return tuple(
+        Offer(entry.concept, entry.digest, entry.counter, entry.bytes)
+        for entry in outbox.entries()
+    )
+
+
+app = ClientApp(mods=[redact])
+app.query("sync")(sync)
+app.query("collect")(collect)
+app.query("deliver")(deliver)
+app.train("tune")(tune)

@@ -1,0 +1,94 @@
+"""Tuning that the centre asked for: what `mos-client tune` does, without a terminal."""
+
+import time
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from mos_client.enrolment import site_name
+from mos_client.flower_site import SimulatedTuning, Site
+from mos_client.outbox import Outbox
+from mos_client.pictures import read_folder
+from mos_protocol.messages import TuneAsk
+from mos_shared.errors import DataError
+from mos_shared.names import checked_name
+
+_TELL_EVERY_SECONDS: Final = 0.5
+
+
+def tune_into_outbox(site: Site, tuning: SimulatedTuning, ask: TuneAsk) -> None:
+    """Tune one concept on a folder of pictures and sign it into the outbox.
+
+    The folder may hold a `concept.toml` with `name` and `class_word`; else the name is
+    the folder's, and the base itself names the class. Steps are told in the journal.
+
+    Args:
+        site: Whose outbox.
+        tuning: Pictures, base and settings; `ask` has the last word where it has one.
+        ask: The centre's wish.
+
+    Raises:
+        MosError: the pictures or the base cannot be used, or the tuning failed.
+    """
+    import torch
+
+    from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
+    from mos_client.tuning.class_word import infer_class_word
+    from mos_client.tuning.latents import working_side
+    from mos_shared.base import load_base
+
+    torch.set_num_threads(tuning.threads)
+    told = _concept_file(tuning.pictures)
+    name = checked_name(told.get("name") or tuning.pictures.name.lower(), "concept")
+    base = load_base(tuning.base)
+    settings = TuneSettings.for_base(
+        base,
+        steps=ask.steps or tuning.steps,
+        rank=ask.rank or None,
+        seed=ask.seed,
+    )
+    folder = read_folder(
+        tuning.pictures, min_side=settings.min_side or working_side(base)
+    )
+    for line in folder.refused:
+        site.journal.write("left-out", file=line)
+    word = (
+        told.get("class_word") or infer_class_word(base, folder.pictures, settings).word
+    )
+    site.journal.write(
+        "tune-started",
+        concept=name,
+        class_word=word,
+        pictures=len(folder.pictures),
+        steps=settings.steps,
+    )
+    last = time.monotonic()
+
+    def tell(now: TuneProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last < _TELL_EVERY_SECONDS and now.step < now.steps:
+            return
+        last = time.monotonic()
+        site.journal.write("tuning", step=now.step, steps=now.steps, loss=now.loss)
+
+    concept = tune_concept(
+        folder.pictures,
+        base=base,
+        name=name,
+        class_word=word,
+        settings=settings,
+        on_progress=tell,
+    )
+    entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))
+    site.journal.write("tuned", concept=name, digest=entry.digest, bytes=entry.bytes)
+
+
+def _concept_file(folder: Path) -> dict[str, Any]:
+    path = folder / "concept.toml"
+    if not path.is_file():
+        return {}
+    try:
+        told = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.name}: not readable TOML ({error})") from error
+    return {key: str(told[key]) for key in ("name", "class_word") if key in told}

@@ -1,0 +1,159 @@
+"""`mos-client join` without its terminal: one guarded SuperNode, kept alive."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mos_client.errors import IdentityError
+from mos_client.flower_site import HEARD_FILE, HOME_KEY, journal_path
+from mos_client.home import SiteHome
+from mos_client.supernode_names import JOURNAL_VARIABLE
+from mos_protocol.enrolment import Welcome
+from mos_protocol.flower_env import flower_environment, free_port, is_loopback
+from mos_protocol.journal import Event, JournalReader
+from mos_protocol.processes import BackOff, Family, Stopping
+from mos_shared.files import write_atomically
+
+LOG_FILE: Final = "supernode.log"
+
+_LOOK_EVERY_SECONDS: Final = 0.3
+_HEALTHY_AFTER_SECONDS: Final = 60.0
+_SILENT_AFTER_SECONDS: Final = 60.0
+_RESTART_AFTER_SECONDS: Final = 300.0
+_MAX_LOG_BYTES: Final = 16 * 2**20
+
+OnEvent = Callable[[Event], bool]
+"""Told every event; True ends the joining."""
+
+
+@dataclass(frozen=True)
+class JoinSettings:
+    """How a site joins."""
+
+    longest_pause_seconds: float = 60.0
+    """Between two attempts to reach the centre."""
+
+
+def join_centre(
+    home: SiteHome,
+    welcome: Welcome,
+    *,
+    stopping: Stopping,
+    on_event: OnEvent,
+    settings: JoinSettings | None = None,
+) -> bool:
+    """Stay connected to the centre until told to stop.
+
+    Args:
+        home: The site's.
+        welcome: Where the centre is, and what to trust.
+        stopping: Ends it from outside.
+        on_event: Told what happens here; its True ends it too.
+        settings: Pauses.
+
+    Returns:
+        Whether `on_event` ended it.
+
+    Raises:
+        IdentityError: the centre is elsewhere and the welcome brings no certificate.
+    """
+    command = supernode_command(home, welcome)
+    settings = settings or JoinSettings()
+    reader = JournalReader(journal_path(home), from_end=True)
+    back_off = BackOff(longest=settings.longest_pause_seconds)
+    while not stopping:
+        port = free_port()
+        _trim(home.flower / LOG_FILE)
+        family = Family(
+            [*command, "--port", str(port)],
+            env=flower_environment(
+                home.flower, **{JOURNAL_VARIABLE: str(journal_path(home).resolve())}
+            ),
+            log=home.flower / LOG_FILE,
+        )
+        started = time.monotonic()
+        hearing = _Hearing(home)
+        try:
+            while not stopping.wait(_LOOK_EVERY_SECONDS):
+                if any([on_event(event) for event in reader.new()]):
+                    return True
+                family.reap()
+                if hearing.just_fell_silent():
+                    on_event(_event("silent", address=welcome.address))
+                if family.exit_code() is not None or hearing.seems_lost():
+                    break
+        finally:
+            family.stop()
+        if any([on_event(event) for event in reader.new()]):
+            return True
+        if stopping:
+            return False
+        if time.monotonic() - started > _HEALTHY_AFTER_SECONDS:
+            back_off.worked()
+        pause = back_off.failed()
+        on_event(_event("disconnected", pause_seconds=pause))
+        stopping.wait(pause)
+    return False
+
+
+def supernode_command(home: SiteHome, welcome: Welcome) -> list[str]:
+    """The guarded SuperNode's command line, all but its local port.
+
+    Raises:
+        IdentityError: the centre is not on this machine and there is no TLS.
+    """
+    config = home.flower / "node.toml"
+    site_home = json.dumps(str(home.folder.resolve()))
+    write_atomically(config, f"{HOME_KEY} = {site_home}\n".encode())
+    command = [sys.executable, "-m", "mos_client.supernode"]
+    command += ["--superlink", welcome.address, "--host", "127.0.0.1"]
+    command += ["--node-config", str(config.resolve())]
+    if not welcome.ca_certificate:
+        if not is_loopback(welcome.host):
+            raise IdentityError(
+                f"{welcome.address}: the welcome brings no certificate, and only a "
+                "centre on this very machine goes without; ask for a new welcome"
+            )
+        return [*command, "--insecure"]
+    authority = home.flower / "centre-ca.crt"
+    write_atomically(authority, welcome.ca_certificate)
+    command += ["--root-certificates", str(authority.resolve())]
+    node_key = home.node_key_path.resolve()
+    return [*command, "--auth-supernode-private-key", str(node_key)]
+
+
+class _Hearing:
+    """Notices when the centre, which speaks every half minute, does not any more."""
+
+    def __init__(self, home: SiteHome) -> None:
+        self._path = home.flower / HEARD_FILE
+        self._since = time.time()
+        self._told = False
+
+    def _silence(self) -> float:
+        heard = self._path.stat().st_mtime if self._path.exists() else 0.0
+        return time.time() - max(heard, self._since)
+
+    def just_fell_silent(self) -> bool:
+        """Once per silence."""
+        silent = self._silence() > _SILENT_AFTER_SECONDS
+        first, self._told = silent and not self._told, silent
+        return first
+
+    def seems_lost(self) -> bool:
+        """Whether a new connection is worth a try."""
+        return self._silence() > _RESTART_AFTER_SECONDS
+
+
+def _event(kind: str, **facts: object) -> Event:
+    return Event(kind, {"time": time.time(), **facts})
+
+
+def _trim(log: Path) -> None:
+    """A log that has grown large makes way once; the one before it is kept."""
+    if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.old"))

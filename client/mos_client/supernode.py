@@ -1,0 +1,68 @@
+"""The process that `mos-client join` supervises: Flower's SuperNode, guarded.
+
+Two things are added to Flower's own program. An app is checked before anything of it
+is stored (`flower_guard`). And the process ends when its main thread does: Flower's
+Runtime API runs in a thread of its own, which would keep a node that has failed alive.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import flwr.supernode.start_client_internal as flower_internals
+from flwr.supernode.cli import flower_supernode
+
+from mos_client.flower_guard import ForeignAppError, check_app
+from mos_client.supernode_names import JOURNAL_VARIABLE
+from mos_protocol.journal import Journal
+
+_GET_FAB: Final = 4
+"""Place of `get_fab` in what Flower 1.39's `_init_connection` yields."""
+
+_connect = flower_internals._init_connection
+
+
+@contextlib.contextmanager
+def _guarded_connection(*arguments: Any, **options: Any) -> Iterator[tuple[Any, ...]]:
+    with _connect(*arguments, **options) as connection:
+        parts = list(connection)
+        get_fab = parts[_GET_FAB]
+
+        def checked(fab_hash: str, run_id: int) -> Any:
+            fab = get_fab(fab_hash, run_id)
+            check_app(fab.content)
+            return fab
+
+        parts[_GET_FAB] = checked
+        _journal().write("connected")
+        yield tuple(parts)
+
+
+def main() -> NoReturn:
+    """Run the guarded SuperNode; its arguments are those of `flower-supernode`."""
+    flower_internals._init_connection = _guarded_connection
+    code = 1
+    try:
+        flower_supernode()
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except ForeignAppError as error:
+        _journal().write("app-refused", reason=str(error))
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _journal() -> Journal:
+    return Journal(Path(os.environ[JOURNAL_VARIABLE]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""`mos-server simulate`: a whole federation on this machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mos_shared.console import console, print_json, progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from mos_server.simulation_progress import SimulationProgress, SiteProgress
+
+
+def simulate(
+    sites: Annotated[
+        Path, typer.Option(help="Folder that holds one folder of pictures per site.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where everything goes.")],
+    base: Annotated[
+        str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
+    ] = "mini",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps of each site.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every site's tuning.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+) -> None:
+    """Simulate a federation: every site tunes, the centre fuses, all get the release.
+
+    The same two apps as in a real federation run on Flower's simulation engine.
+    """
+    from mos_server.simulation import simulate as run_simulation
+
+    with SimulationDisplay() as display:
+        outcome = run_simulation(
+            sites, out, base=base, steps=steps, seed=seed, on_progress=display.show
+        )
+    if json:
+        print_json(outcome.to_dict())
+        return
+    for site in outcome.sites:
+        told = f"<{site.concept}> accepted" if site.accepted else site.reason
+        console.print(
+            f"{site.site}: {told}; {site.bytes_sent} bytes sent, release "
+            f"{site.release} held",
+            markup=False,
+        )
+    console.print(
+        f"release {outcome.release}: {out / outcome.release_file}", soft_wrap=True
+    )
+
+
+class SimulationDisplay:
+    """A bar per site, one for the fusion, one for the deliveries."""
+
+    def __init__(self) -> None:
+        """Nothing is shown before it is entered."""
+        self._display: Progress = progress()
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "SimulationDisplay":
+        """Start showing."""
+        self._display.start()
+        self._bar("", "starting Flower", total=1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last state on the screen."""
+        self._display.stop()
+
+    def show(self, now: "SimulationProgress") -> None:
+        """Show where the simulation stands."""
+        if now.started:
+            self._update("", completed=1)
+        for name, site in now.sites.items():
+            if site.state == "waiting" and name not in self._bars:
+                continue
+            bar = self._bar(name, f"{name} tunes <{site.concept}>")
+            total = site.steps or None
+            note = _note(site)
+            self._display.update(bar, completed=site.step, total=total, note=note)
+        if now.fusing or now.release:
+            self._bar("/fuse", "fusing", total=100)
+            self._update(
+                "/fuse", completed=round(100 * now.fusing), what=now.fusing_what
+            )
+        if now.release:
+            held = sum(site.state == "delivered" for site in now.sites.values())
+            self._bar("/deliver", f"release {now.release} to sites", len(now.sites))
+            self._update("/deliver", completed=held)
+
+    def _bar(self, key: str, title: str, total: int | None = None) -> "TaskID":
+        if key not in self._bars:
+            self._bars[key] = self._display.add_task(title, total=total, note="")
+        return self._bars[key]
+
+    def _update(self, key: str, *, completed: int, what: str = "") -> None:
+        self._display.update(self._bars[key], completed=completed, note=what)
+
+
+def _note(site: "SiteProgress") -> str:
+    if site.state == "tuning" and site.loss is not None:
+        return f"loss {site.loss:.4f}"
+    return f"{site.state}: {site.reason}" if site.reason else site.state

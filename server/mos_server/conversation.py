@@ -1,0 +1,325 @@
+"""The centre's conversation with all its sites at once.
+
+One message at a time is under way to each node, each with a deadline of its own, and no
+node is ever waited for: `step` sends what can be sent, takes what has come, and
+returns. Content comes to the desk, which alone judges it; the registry is what is true,
+so a centre that is restarted goes on where it was.
+
+Order of what a node is asked: who it is; to tune, where that is wanted; for the bundles
+it offers; to take the newest release; and then what is new, with a long wait.
+"""
+
+import time
+from collections.abc import Callable
+
+from mos_protocol.journal import Journal
+from mos_protocol.messages import (
+    QUERY_COLLECT,
+    QUERY_DELIVER,
+    QUERY_SYNC,
+    TRAIN_TUNE,
+    CollectAsk,
+    DeliverAnswer,
+    Offer,
+    PlainDict,
+    SyncAnswer,
+    SyncAsk,
+    TuneAnswer,
+    Verdict,
+)
+from mos_server.desk import Desk
+from mos_server.errors import CentreError
+from mos_server.federation import (
+    Carrier,
+    ConversationSettings,
+    Flight,
+    Fuser,
+    Node,
+    Reply,
+)
+from mos_server.fusing import FusionClerk
+from mos_server.nodes import site_by_node_key
+from mos_server.registry import Registry
+from mos_shared.errors import MosError
+
+_GIVE_UP_AFTER = 3
+"""Failures in a row after which a bounded conversation goes on without a node."""
+
+
+class Conversation:
+    """Talks to every connected site through a carrier."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        desk: Desk,
+        carrier: Carrier,
+        fuser: Fuser,
+        settings: ConversationSettings,
+        journal: Journal,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is sent before the first `step`.
+
+        Args:
+            registry: What is known for good.
+            desk: Judges bundles.
+            carrier: Carries messages.
+            fuser: Publishes releases.
+            settings: Waits and deadlines.
+            journal: Where events are told.
+            clock: Seconds, never going back.
+        """
+        self._registry, self._desk, self._carrier = registry, desk, carrier
+        self._settings, self._journal, self._clock = settings, journal, clock
+        self._clerk = FusionClerk(registry, fuser, settings, journal, clock)
+        self._nodes: dict[int, Node] = {}
+        self._parcel: tuple[int, bytes] = (0, b"")
+
+    def step(self) -> None:
+        """Send what can be sent and take what has come; never waits."""
+        self._meet()
+        self._take_replies()
+        self._give_up()
+        collecting = any(self._is_bringing(node) for node in self._nodes.values())
+        missing = self._settings.sites > len(self._nodes)
+        self._clerk.step(hold=self._settings.sites > 0 and (collecting or missing))
+        now = self._clock()
+        for node in list(self._nodes.values()):
+            if node.idle and not self._is_lost(node) and now >= node.not_before:
+                self._ask(node)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is done that `ConversationSettings.sites` asked for."""
+        if not self._settings.sites or len(self._nodes) < self._settings.sites:
+            return False
+        return not self._clerk.busy and all(map(self._is_done, self._nodes.values()))
+
+    def _meet(self) -> None:
+        connected = self._carrier.nodes()
+        for node_id in set(self._nodes) - set(connected):
+            node = self._nodes.pop(node_id)
+            if node.met:
+                self._journal.write("left", site=node.site)
+        for node_id in set(connected) - set(self._nodes):
+            node = Node(node_id)
+            if self._settings.bind_nodes:
+                site = site_by_node_key(self._registry.sites(), connected[node_id])
+                if site is None or site.revoked:
+                    node.not_before = self._clock() + self._settings.retry_seconds
+                    self._journal.write("stranger", node=str(node_id))
+                    continue
+                node.site, node.key_id = site.name, site.key.key_id
+            self._nodes[node_id] = node
+
+    def _take_replies(self) -> None:
+        flights = {n.flight.message_id: n for n in self._nodes.values() if n.flight}
+        if not flights:
+            return
+        for reply in self._carrier.receive(list(flights)):
+            node = flights[reply.message_id]
+            flight, node.flight = node.flight, None
+            assert flight is not None
+            if reply.error:
+                self._failed(node, flight, reply.error)
+                continue
+            try:
+                self._take(node, flight, reply)
+            except MosError as error:
+                self._failed(node, flight, str(error))
+            else:
+                node.failures = 0
+
+    def _take(self, node: Node, flight: Flight, reply: Reply) -> None:
+        if flight.action == QUERY_SYNC:
+            told = {verdict.digest for verdict in flight.verdicts}
+            node.verdicts = [v for v in node.verdicts if v.digest not in told]
+            self._synced(node, SyncAnswer.from_dict(reply.values or {}))
+        elif flight.action == QUERY_COLLECT:
+            self._collected(node, flight.digest, reply.blob or b"")
+        elif flight.action == QUERY_DELIVER:
+            answer = DeliverAnswer.from_dict(reply.values or {})
+            self._delivered(node, flight.version, answer)
+        elif flight.action == TRAIN_TUNE:
+            self._tuned(node, TuneAnswer.from_dict(reply.values or {}))
+        if self._settings.sites:
+            self._journal.write(
+                "received", site=node.site, action=flight.action, bytes=reply.bytes
+            )
+
+    def _synced(self, node: Node, answer: SyncAnswer) -> None:
+        if self._settings.bind_nodes and answer.key_id != node.key_id:
+            raise CentreError(
+                f"the node of {node.site} speaks for another key; it enrolled with "
+                f"{node.key_id[:12]}"
+            )
+        known = self._registry.known_sites().get(answer.key_id)
+        node.key_id = answer.key_id
+        node.site = known.name if known else answer.site[:64]
+        if not node.met:
+            node.met = True
+            self._journal.write(
+                "joined", site=node.site, release=answer.release_version
+            )
+        node.release = answer.release_version
+        if not self._consider(node, answer.offers):
+            node.not_before = self._clock() + self._settings.rest_seconds
+
+    def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
+        """Note what is to be collected or told; whether there is anything."""
+        digests = [offer.digest for offer in offers]
+        judged = self._registry.verdicts_for(node.key_id, digests)
+        done = {verdict.digest for verdict in judged}
+        due: list[Offer] = []
+        for offer in offers:
+            if node.uncollected.get(offer.digest, float("-inf")) > self._clock():
+                break  # counters only rise: a later bundle would bar this one
+            if offer.digest not in done:
+                due.append(offer)
+        node.verdicts, node.offers = list(judged), due
+        return bool(judged or due)
+
+    def _collected(self, node: Node, digest: str, content: bytes) -> None:
+        verdict = self._desk.receive(content, sender_key_id=node.key_id, asked=digest)
+        # The site knows its bundle by the digest it offered, whatever came.
+        node.verdicts.append(Verdict(digest, verdict.accepted, verdict.reason))
+        kind = "accepted" if verdict.accepted else "refused"
+        self._journal.write(
+            kind,
+            site=node.site,
+            digest=digest,
+            reason=verdict.reason,
+            bytes=len(content),
+        )
+
+    def _delivered(self, node: Node, version: int, answer: DeliverAnswer) -> None:
+        node.release = answer.version
+        if answer.accepted:
+            size = len(self._newest_parcel()[1])
+            self._journal.write(
+                "delivered", site=node.site, version=version, bytes=size
+            )
+            return
+        again = self._clock() + self._settings.retry_seconds
+        node.undelivered = (version, again)
+        self._journal.write(
+            "not-delivered", site=node.site, version=version, reason=answer.reason
+        )
+
+    def _tuned(self, node: Node, answer: TuneAnswer) -> None:
+        node.tuned = True
+        self._consider(node, answer.offers)
+        if answer.error:
+            self._journal.write("tune-failed", site=node.site, reason=answer.error)
+        else:
+            self._journal.write("tuned", site=node.site)
+
+    def _failed(self, node: Node, flight: Flight, error: str) -> None:
+        now, settings = self._clock(), self._settings
+        pause = settings.rest_seconds * 2**node.failures
+        node.not_before = now + min(pause, settings.retry_seconds)
+        node.failures += 1
+        if flight.action == QUERY_COLLECT:
+            node.uncollected[flight.digest] = now + settings.retry_seconds
+            node.offers.clear()
+        elif flight.action == QUERY_DELIVER:
+            node.undelivered = (flight.version, now + settings.retry_seconds)
+        elif flight.action == TRAIN_TUNE:
+            node.tuned = True
+        self._journal.write(
+            "failed", site=node.site, action=flight.action, reason=error
+        )
+
+    def _give_up(self) -> None:
+        for node in self._nodes.values():
+            flight = node.flight
+            if flight is not None and self._clock() > flight.deadline:
+                node.flight = None
+                self._failed(node, flight, "no answer in time")
+
+    def _ask(self, node: Node) -> None:
+        settings = self._settings
+        if not node.met:
+            self._sync(node, 0.0)
+        elif settings.tune is not None and not node.tuned:
+            self._send(node, TRAIN_TUNE, settings.tune.to_dict(), settings.tune_seconds)
+        elif node.offers:
+            offer = node.offers.pop(0)
+            seconds = offer.bytes / settings.slowest_bytes_per_second
+            ask = CollectAsk(offer.digest).to_dict()
+            flight = self._send(node, QUERY_COLLECT, ask, seconds)
+            flight.digest = offer.digest
+        elif self._is_behind(node):
+            version, content = self._newest_parcel()
+            seconds = len(content) / settings.slowest_bytes_per_second
+            flight = self._send(node, QUERY_DELIVER, None, seconds, content)
+            flight.version = version
+        elif settings.sites:
+            if node.verdicts:
+                self._sync(node, 0.0)
+        else:
+            # A site that waits cannot take a release; while one is due, wait shortly.
+            wait = settings.wait_seconds
+            self._sync(node, wait / 4 if self._clerk.busy else wait)
+
+    def _sync(self, node: Node, wait: float) -> None:
+        newest = self._registry.newest_release()
+        verdicts = tuple(node.verdicts)
+        ask = SyncAsk(float(wait), verdicts, newest.version if newest else 0)
+        flight = self._send(node, QUERY_SYNC, ask.to_dict(), wait)
+        flight.verdicts = verdicts
+
+    def _send(
+        self,
+        node: Node,
+        action: str,
+        values: PlainDict | None,
+        seconds: float,
+        blob: bytes | None = None,
+    ) -> Flight:
+        whole = seconds + self._settings.grace_seconds
+        message_id = self._carrier.send(
+            node.node_id, action, values, blob, ttl_seconds=whole
+        )
+        flight = Flight(message_id, action, self._clock() + whole)
+        if message_id:
+            node.flight = flight
+        else:
+            node.not_before = self._clock() + self._settings.rest_seconds
+        return flight
+
+    def _newest_parcel(self) -> tuple[int, bytes]:
+        newest = self._registry.newest_release()
+        assert newest is not None
+        if self._parcel[0] != newest.version:
+            content = self._registry.release(newest.version).to_bytes()
+            self._parcel = (newest.version, content)
+        return self._parcel
+
+    def _is_behind(self, node: Node) -> bool:
+        newest = self._registry.newest_release()
+        if newest is None or node.release >= newest.version:
+            return False
+        version, again = node.undelivered
+        return version != newest.version or self._clock() >= again
+
+    def _is_bringing(self, node: Node) -> bool:
+        """Whether a node may still bring a bundle by itself."""
+        if self._is_lost(node):
+            return False
+        if not node.met or node.offers:
+            return True
+        if self._settings.tune is not None and not node.tuned:
+            return True
+        return node.flight is not None and node.flight.action == QUERY_COLLECT
+
+    def _is_lost(self, node: Node) -> bool:
+        return bool(self._settings.sites) and node.failures >= _GIVE_UP_AFTER
+
+    def _is_done(self, node: Node) -> bool:
+        if self._is_lost(node):
+            return True
+        waits = self._is_bringing(node) or node.verdicts or not node.idle
+        return not waits and not self._is_behind(node)

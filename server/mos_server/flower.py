@@ -1,0 +1,157 @@
+"""The centre's end of the federation: Flower's ServerApp.
+
+One run lasts as long as the centre serves; in a simulation, until every site holds the
+release of what all have brought. Flower's own state may vanish at any time: what counts
+is in the registry, and a new run goes on from there.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.app import Context, Message
+from flwr.serverapp import Grid, ServerApp
+
+from mos_protocol.flower_records import blob_of, content_bytes, to_records, values_of
+from mos_protocol.journal import Journal
+from mos_protocol.messages import BLOB_KEY, CONFIG_KEY, PlainDict, TuneAsk
+from mos_protocol.simulation_plan import SimulationPlan
+from mos_server.conversation import Conversation
+from mos_server.desk import Desk
+from mos_server.federation import ConversationSettings, Reply
+from mos_server.flower_names import ALIVE_FILE, CENTRE_FOLDER, JOURNAL_FILE
+from mos_server.fusion_worker import FusionWorker
+from mos_server.home import CentreHome
+from mos_server.registry import Registry
+from mos_shared.base_files import read_inventory
+
+_LOOK_EVERY_SECONDS: Final = 0.3
+_LOOK_FOR_NODES_EVERY_SECONDS: Final = 1.0
+_TOUCH_EVERY_SECONDS: Final = 5.0
+
+
+class FlowerCarrier:
+    """Carries our messages over a Flower grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        """A carrier for one run."""
+        self._grid = grid
+        self._nodes: dict[int, bytes] = {}
+        self._looked_at = float("-inf")
+
+    def nodes(self) -> Mapping[int, bytes]:
+        """The nodes that are connected, each with its public key (PEM)."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_FOR_NODES_EVERY_SECONDS:
+            self._looked_at = now
+            self._nodes = {
+                int(node.node_id): bytes(node.public_key)
+                for node in self._grid.get_nodes()
+            }
+        return self._nodes
+
+    def send(
+        self,
+        node: int,
+        action: str,
+        values: PlainDict | None,
+        blob: bytes | None,
+        *,
+        ttl_seconds: float,
+    ) -> str:
+        """Send one message; its id, or "" where Flower did not take it."""
+        content = to_records(values, blob)
+        message = Message(content, node, action, ttl=ttl_seconds)
+        return next(iter(self._grid.push_messages([message])), "")
+
+    def receive(self, message_ids: Sequence[str]) -> Sequence[Reply]:
+        """The replies that have come for some messages."""
+        return [_reply(message) for message in self._grid.pull_messages(message_ids)]
+
+
+def _reply(message: Message) -> Reply:
+    message_id = message.metadata.reply_to_message_id
+    if message.has_error():
+        reason = message.error.reason or f"Flower's error {message.error.code}"
+        return Reply(message_id, error=reason)
+    content = message.content
+    return Reply(
+        message_id,
+        values=values_of(content) if CONFIG_KEY in content else None,
+        blob=blob_of(content) if BLOB_KEY in content else None,
+        bytes=content_bytes(content),
+    )
+
+
+def main(grid: Grid, context: Context) -> None:
+    """Serve until Flower stops the run, or the simulation is done."""
+    run = context.run_config
+    simulation = str(run["simulation-dir"])
+    folder = Path(simulation) if simulation else CentreHome.open().flower
+    try:
+        if simulation:
+            _simulate(grid, folder)
+        else:
+            _serve(grid, run)
+    except Exception as error:
+        # Flower keeps what a ServerApp prints to itself.
+        journal = Journal(folder / JOURNAL_FILE)
+        journal.write("crashed", reason=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _serve(grid: Grid, run: Mapping[str, Any]) -> None:
+    home = CentreHome.open()
+    settings = ConversationSettings(
+        wait_seconds=float(run["wait-seconds"]),
+        settle_seconds=float(run["settle-seconds"]),
+        bind_nodes=bool(run["node-auth"]),
+    )
+    _converse(grid, home, str(run["base"]), settings, home.flower / JOURNAL_FILE)
+
+
+def _simulate(grid: Grid, folder: Path) -> None:
+    plan = SimulationPlan.read(folder)
+    settings = ConversationSettings(
+        wait_seconds=0.0,
+        settle_seconds=0.0,
+        rest_seconds=0.5,
+        bind_nodes=False,
+        tune=TuneAsk(steps=plan.steps or 0, seed=plan.seed),
+        sites=len(plan.sites),
+    )
+    home = CentreHome.open(folder / CENTRE_FOLDER)
+    _converse(grid, home, plan.base, settings, folder / JOURNAL_FILE)
+
+
+def _converse(
+    grid: Grid,
+    home: CentreHome,
+    base: str,
+    settings: ConversationSettings,
+    journal_path: Path,
+) -> None:
+    registry, journal = Registry(home), Journal(journal_path)
+    desk = Desk(registry, read_inventory(base))
+    worker = FusionWorker(home, base, journal_path)
+    conversation = Conversation(
+        registry, desk, FlowerCarrier(grid), worker, settings, journal
+    )
+    home.flower.mkdir(parents=True, exist_ok=True)
+    journal.write("serving")
+    touched_at = float("-inf")
+    try:
+        while not conversation.finished:
+            conversation.step()
+            if time.monotonic() - touched_at >= _TOUCH_EVERY_SECONDS:
+                touched_at = time.monotonic()
+                (home.flower / ALIVE_FILE).touch()
+            time.sleep(_LOOK_EVERY_SECONDS)
+    finally:
+        worker.stop()
+    journal.write("finished")
+
+
+app = ServerApp()
+app.main()(main)

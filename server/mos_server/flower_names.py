@@ -1,0 +1,12 @@
+"""Names of files that the ServerApp and its supervisors share, without Flower."""
+
+from typing import Final
+
+JOURNAL_FILE: Final = "journal.jsonl"
+"""Where events are told."""
+
+ALIVE_FILE: Final = "alive"
+"""Touched every few seconds while the ServerApp runs."""
+
+CENTRE_FOLDER: Final = "centre"
+"""The centre's home within a simulation's folder."""

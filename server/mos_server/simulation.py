@@ -1,0 +1,228 @@
+"""A whole federation on one machine: the same two apps on Flower's simulation engine.
+
+    simulate(sites_dir, out_dir, base="mini", steps=None, seed=0)
+
+Every sub-folder of `sites_dir` holds one site's pictures. Each site has its own home
+and key and is admitted like any other; each tunes its concept, signs it and offers it;
+the centre verifies, fuses, publishes and delivers; each site checks the release and
+keeps it. Everything lies in `out_dir` afterwards (`simulation_outcome`).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from mos_protocol.enrolment import EnrolmentRequest, Welcome
+from mos_protocol.processes import Stopping, stopping_on_signals
+from mos_protocol.simulation_plan import (
+    PLAN_FILE,
+    SITES_PROGRAM,
+    SimulatedSite,
+    SimulationPlan,
+)
+from mos_server.errors import ServingError, SimulationError
+from mos_server.flower_names import CENTRE_FOLDER, JOURNAL_FILE
+from mos_server.home import CentreHome
+from mos_server.registry import Registry
+from mos_server.simulation_outcome import OUTCOME_FILE, SimulationOutcome
+from mos_server.simulation_progress import SimulationProgress, Watch
+from mos_server.simulation_tally import tally
+from mos_server.superlink import SuperLink
+from mos_shared.base_files import read_inventory
+from mos_shared.files import read_whole, write_atomically
+from mos_shared.names import checked_name
+
+OnProgress = Callable[[SimulationProgress], None]
+
+_FOLDERS: Final = ("centre", "sites", "enrolment", "flower")
+_FILES: Final = (PLAN_FILE, JOURNAL_FILE, OUTCOME_FILE)
+_LOOK_EVERY_SECONDS: Final = 0.25
+_QUIET_SECONDS: Final = 45.0
+_ADDRESS: Final = "127.0.0.1:9092"
+"""What the welcomes of simulated sites say; nobody connects to it."""
+
+
+def simulate(
+    sites_dir: Path,
+    out_dir: Path,
+    *,
+    base: str = "mini",
+    steps: int | None = None,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> SimulationOutcome:
+    """Run one federation from pictures to delivered release.
+
+    Args:
+        sites_dir: One folder of pictures per site; the folder's name is the site's.
+        out_dir: Where everything goes. An earlier simulation in it is replaced;
+            anything else in it stays.
+        base: `mini`, a pipeline directory, or a hub name.
+        steps: Optimiser steps of each site; the base's own number by default.
+        seed: Of every site's tuning.
+        on_progress: Told a few times a second while something happens.
+
+    Returns:
+        What came of it, as written to OUT/simulation.json.
+
+    Raises:
+        SimulationError: there are no sites, a site has no usable picture, no release
+            came of it, or Flower failed.
+        MosError: the base cannot be used, or the disk is full.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; nothing is left running.
+    """
+    begun = time.time()
+    fingerprint = read_inventory(base).base
+    folder = out_dir.resolve()
+    plan = _plan(sites_dir, base, steps, seed)
+    _clear(folder)
+    plan.write(folder)
+    with stopping_on_signals() as stopping:
+        _make_sites(folder)
+        home = _admit(folder, plan, fingerprint)
+        watch = Watch(folder, plan)
+        _run(folder, plan, watch, stopping, on_progress or (lambda _: None))
+        if stopping:
+            raise KeyboardInterrupt
+    outcome = tally(folder, plan, watch, Registry(home), begun=begun)
+    outcome.write(folder)
+    return outcome
+
+
+def _plan(sites_dir: Path, base: str, steps: int | None, seed: int) -> SimulationPlan:
+    if not sites_dir.is_dir():
+        raise SimulationError(
+            f"{sites_dir}: no such folder; --sites takes a folder that holds one "
+            "folder of pictures per site"
+        )
+    found = [path for path in sorted(sites_dir.iterdir()) if path.is_dir()]
+    folders = [path for path in found if not path.name.startswith(".")]
+    if not folders:
+        raise SimulationError(
+            f"{sites_dir}: no folders in it; --sites takes a folder that holds one "
+            "folder of pictures per site"
+        )
+    sites = tuple(
+        SimulatedSite(checked_name(path.name.lower(), "site"), str(path.resolve()))
+        for path in folders
+    )
+    names = [site.name for site in sites]
+    if len(set(names)) != len(names):
+        raise SimulationError(
+            f"{sites_dir}: two folders differ only in capitals; rename one"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    threads = max(1, (cores or os.cpu_count() or 1) // len(sites))
+    where = base if not Path(base).is_dir() else str(Path(base).resolve())
+    return SimulationPlan(sites, where, steps, seed, threads)
+
+
+def _clear(folder: Path) -> None:
+    """Make room: an earlier simulation goes, nothing else is touched."""
+    present = [n for n in (*_FOLDERS, *_FILES) if (folder / n).exists()]
+    if present and not (folder / PLAN_FILE).is_file():
+        raise SimulationError(
+            f"{folder}: holds {', '.join(present)}, but no simulation; pass another "
+            "--out"
+        )
+    for name in _FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _make_sites(folder: Path) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-m", SITES_PROGRAM, str(folder)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines()
+        raise SimulationError(words[-1] if words else "the sites could not be made")
+    counts: dict[str, int] = json.loads(done.stdout)
+    return counts
+
+
+def _admit(folder: Path, plan: SimulationPlan, fingerprint: str) -> CentreHome:
+    home = CentreHome.open(folder / CENTRE_FOLDER, create=True)
+    registry, key = Registry(home), home.signing_key().public
+    for site in plan.sites:
+        content = read_whole(
+            plan.request(folder, site.name), what="an enrolment request"
+        )
+        request = EnrolmentRequest.verified(content)
+        registry.admit_site(request.site, request.site_key, request.node_key)
+        welcome = Welcome(_ADDRESS, b"", key, request.site, fingerprint)
+        write_atomically(plan.welcome(folder, site.name), welcome.to_bytes())
+    return home
+
+
+def _run(
+    folder: Path,
+    plan: SimulationPlan,
+    watch: Watch,
+    stopping: Stopping,
+    tell: OnProgress,
+) -> None:
+    tell(watch.progress)
+    superlink = SuperLink(folder / "flower", ["--simulation"], certificates=None)
+    try:
+        superlink.wait_until_ready(stopping)
+        if stopping:
+            return
+        config = folder / "flower" / "run.toml"
+        lines = [f"simulation-dir = {json.dumps(str(folder))}"]
+        lines += [f"base = {json.dumps(plan.base)}"]
+        write_atomically(config, ("\n".join(lines) + "\n").encode())
+        sites, threads = len(plan.sites), plan.threads
+        federation = (
+            f"num-supernodes={sites} client-resources-num-cpus={threads} "
+            f"init-args-num-cpus={_workers(sites) * threads}"
+        )
+        run_id = superlink.submit(
+            "--run-config", str(config), "--federation-config", federation
+        )
+        _follow(superlink, run_id, watch, stopping, tell)
+    except ServingError as error:
+        raise SimulationError(str(error)) from error
+    finally:
+        superlink.family.stop()
+
+
+def _workers(sites: int) -> int:
+    """How many sites work at once: as many as there are cores."""
+    return min(sites, os.cpu_count() or 1)
+
+
+def _follow(
+    superlink: SuperLink,
+    run_id: str,
+    watch: Watch,
+    stopping: Stopping,
+    tell: OnProgress,
+) -> None:
+    news_at = time.monotonic()
+    while not stopping.wait(_LOOK_EVERY_SECONDS):
+        if watch.look():
+            news_at = time.monotonic()
+            tell(watch.progress)
+        if watch.progress.finished or watch.progress.failure:
+            return
+        superlink.family.reap()
+        if superlink.family.exit_code() is not None:
+            raise SimulationError(f"Flower ended: {superlink.last_words()}")
+        if time.monotonic() - news_at > _QUIET_SECONDS:
+            news_at = time.monotonic()
+            status = superlink.status(run_id)
+            if status.startswith("finished") and not watch.look():
+                logs = watch.folder / "flower"
+                raise SimulationError(f"Flower's run is {status}; see logs in {logs}")

@@ -1,0 +1,238 @@
+"""`mos-server serve` without its terminal: a SuperLink and one endless run, kept alive.
+
+The SuperLink keeps its state in memory and may be restarted at any time; the run is
+submitted anew whenever it is not there. Only the Fleet API, which sites connect to,
+listens on the centre's address; Control and Runtime API stay on loopback. Node keys of
+sites are registered as the registry changes, so that a site can be admitted, or its
+door be shut, while the centre serves.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mos_protocol.flower_env import is_loopback, split_address
+from mos_protocol.journal import Event, JournalReader
+from mos_protocol.processes import BackOff, Stopping
+from mos_server.errors import CentreError, ServingError
+from mos_server.flower_names import ALIVE_FILE, JOURNAL_FILE
+from mos_server.home import HOME_VARIABLE, CentreHome
+from mos_server.nodes import openssh_form
+from mos_server.registry import Registry
+from mos_server.superlink import CONNECTION, SuperLink
+from mos_server.tls import Certificates, ensure_certificates
+from mos_shared.files import write_atomically
+
+_LOOK_EVERY_SECONDS: Final = 0.3
+_LOOK_AT_SITES_EVERY_SECONDS: Final = 1.0
+_STALE_AFTER_SECONDS: Final = 60.0
+_HEALTHY_AFTER_SECONDS: Final = 60.0
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How a centre serves."""
+
+    address: str
+    """HOST:PORT of the Fleet API, which sites connect to."""
+
+    base: str = "mini"
+    """The base of all concepts."""
+
+    insecure: bool = False
+    """Without TLS and node keys; only on loopback."""
+
+    hosts: tuple[str, ...] = ()
+    """Further names that sites reach the centre by, for its certificate."""
+
+    settle_seconds: float = 5.0
+    """How long after the last accepted bundle a fusion begins."""
+
+    wait_seconds: float = 20.0
+    """How long a site's answer may wait for something to say."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would be open to everyone.
+
+        Raises:
+            AddressError: `address` is not HOST:PORT.
+            ServingError: without TLS on an address that others can reach.
+        """
+        host, _ = split_address(self.address)
+        if self.insecure and not is_loopback(host):
+            raise ServingError(
+                f"--insecure on {self.address}: without TLS and node keys a centre "
+                "listens on loopback only; leave --insecure out"
+            )
+
+
+def serve_centre(
+    home: CentreHome,
+    settings: ServeSettings,
+    *,
+    stopping: Stopping,
+    on_event: OnEvent,
+) -> None:
+    """Serve until told to stop; nothing is left running.
+
+    Args:
+        home: The centre's.
+        settings: Address, base, waits.
+        stopping: Ends it.
+        on_event: Told what happens.
+
+    Raises:
+        ServingError: the SuperLink cannot be started at all.
+    """
+    certificates = None
+    if not settings.insecure:
+        host, _ = split_address(settings.address)
+        hosts = () if host in ("0.0.0.0", "::") else (host,)
+        certificates = ensure_certificates(home.tls, [*hosts, *settings.hosts])
+    reader = JournalReader(home.flower / JOURNAL_FILE, from_end=True)
+    back_off = BackOff()
+    ever_ready = False
+    while not stopping:
+        started = time.monotonic()
+        superlink = _start_superlink(home, settings, certificates)
+        try:
+            superlink.wait_until_ready(stopping)
+            if not stopping:
+                ever_ready = True
+                on_event(Event("listening", {"address": settings.address}))
+                _Service(home, settings, superlink, reader, on_event).run(stopping)
+        except ServingError as error:
+            if not ever_ready:
+                raise
+            on_event(Event("restarting", {"reason": str(error)}))
+        finally:
+            superlink.family.stop()
+        for event in reader.new():
+            on_event(event)
+        if time.monotonic() - started > _HEALTHY_AFTER_SECONDS:
+            back_off.worked()
+        if not stopping:
+            stopping.wait(back_off.failed())
+
+
+def _start_superlink(
+    home: CentreHome, settings: ServeSettings, certificates: Certificates | None
+) -> SuperLink:
+    arguments = ["--fleet-api-address", settings.address]
+    if certificates is not None:
+        arguments += ["--enable-supernode-auth"]
+    variables = {HOME_VARIABLE: str(home.folder.resolve())}
+    return SuperLink(home.flower, arguments, certificates=certificates, **variables)
+
+
+class _Service:
+    """What goes on while one SuperLink is up: node keys, and the run."""
+
+    def __init__(
+        self,
+        home: CentreHome,
+        settings: ServeSettings,
+        superlink: SuperLink,
+        reader: JournalReader,
+        on_event: OnEvent,
+    ) -> None:
+        self._home, self._settings, self._superlink = home, settings, superlink
+        self._reader, self._on_event = reader, on_event
+        self._registry = Registry(home)
+        self._nodes: dict[bytes, str] = {}
+        self._looked_at = float("-inf")
+        self._run_id = ""
+        self._submitted_at = 0.0
+        self._back_off = BackOff()
+
+    def run(self, stopping: Stopping) -> None:
+        """Until stopped, or until the SuperLink is gone.
+
+        Raises:
+            ServingError: it is gone.
+        """
+        while not stopping.wait(_LOOK_EVERY_SECONDS):
+            for event in self._reader.new():
+                self._on_event(event)
+            self._superlink.family.reap()
+            if self._superlink.family.exit_code() is not None:
+                raise ServingError(
+                    f"Flower's SuperLink ended: {self._superlink.last_words()}"
+                )
+            self._keep_nodes()
+            self._keep_run(stopping)
+
+    def _keep_nodes(self) -> None:
+        now = time.monotonic()
+        if self._settings.insecure or now - self._looked_at < (
+            _LOOK_AT_SITES_EVERY_SECONDS
+        ):
+            return
+        self._looked_at = now
+        for site in self._registry.sites():
+            try:
+                key = openssh_form(site.node_key)
+            except CentreError as error:
+                if site.node_key not in self._nodes:
+                    self._nodes[site.node_key] = ""
+                    self._tell("not-registered", site=site.name, reason=str(error))
+                continue
+            if not site.revoked and key not in self._nodes:
+                self._nodes[key] = self._register(site.name, key)
+            elif site.revoked and self._nodes.get(key):
+                self._superlink.flwr(
+                    "supernode", "unregister", self._nodes.pop(key), CONNECTION
+                )
+                self._tell("door-shut", site=site.name)
+
+    def _register(self, site: str, key: bytes) -> str:
+        path = self._home.flower / f"node-{site}.pub"
+        write_atomically(path, key + b"\n")
+        told = self._superlink.flwr(
+            "supernode", "register", str(path), CONNECTION, "--name", site
+        )
+        node = str(told.get("node-id") or "")
+        if node:
+            self._tell("door-open", site=site)
+        else:
+            reason = str(told.get("error-message") or told)
+            self._tell("not-registered", site=site, reason=reason)
+        return node
+
+    def _keep_run(self, stopping: Stopping) -> None:
+        if self._run_id:
+            quiet = time.time() - max(self._submitted_at, self._alive_at())
+            if quiet < _STALE_AFTER_SECONDS:
+                return
+            status = self._superlink.status(self._run_id)
+            if status and not status.startswith("finished"):
+                self._superlink.flwr("stop", self._run_id, CONNECTION)
+            self._tell("resubmitting", reason=status or "the run is gone")
+            self._run_id = ""
+            if stopping.wait(self._back_off.failed()):
+                return
+        self._run_id = self._superlink.submit("--run-config", str(self._run_config()))
+        self._submitted_at = time.time()
+
+    def _alive_at(self) -> float:
+        path = self._home.flower / ALIVE_FILE
+        return path.stat().st_mtime if path.exists() else 0.0
+
+    def _run_config(self) -> Path:
+        path = self._home.flower / "run.toml"
+        lines = [
+            f"base = {json.dumps(self._settings.base)}",
+            f"node-auth = {json.dumps(not self._settings.insecure)}",
+            f"wait-seconds = {float(self._settings.wait_seconds)}",
+            f"settle-seconds = {float(self._settings.settle_seconds)}",
+        ]
+        write_atomically(path, ("\n".join(lines) + "\n").encode())
+        return path
+
+    def _tell(self, kind: str, **facts: str) -> None:
+        self._on_event(Event(kind, {"time": time.time(), **facts}))
