@@ -2,7 +2,7 @@
 
     python -m mos_shared.zoo.demo OUT_DIR
 
-writes OUT_DIR/<name>/: eight pictures of one individual and a `concept.toml`.
+writes OUT_DIR/<site>/: eight pictures of one individual and a `concept.toml`.
 """
 
 import argparse
@@ -41,6 +41,13 @@ DEMO_INSTANCES: Final[Mapping[str, Instance]] = {
 }
 """Each demo site's concept name and its individual; no look of them has a name."""
 
+DEMO_SITES: Final[Mapping[str, str]] = {
+    "studio": "miso",
+    "lab": "bolt",
+    "museum": "rex",
+}
+"""Site -> the individual that it alone has pictures of."""
+
 PICTURES_PER_SITE: Final = 8
 
 
@@ -48,18 +55,18 @@ def render_demo_sites(out_dir: Path, size: int = 64) -> tuple[Path, ...]:
     """Write the three sites' folders of pictures, the same bytes every time.
 
     Args:
-        out_dir: Created where missing; each site's folder bears its concept's name.
+        out_dir: Created where missing; each site's folder bears its name.
         size: Width and height of the pictures.
 
     Returns:
-        The sites' folders, in the order of `DEMO_INSTANCES`.
+        The sites' folders, in the order of `DEMO_SITES`.
 
     Raises:
         ZooError: a file cannot be written.
     """
     folders = []
-    for name, instance in DEMO_INSTANCES.items():
-        folder = out_dir / name
+    for site, name in DEMO_SITES.items():
+        folder, instance = out_dir / site, DEMO_INSTANCES[name]
         rng = random.Random(f"demo/{name}")
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The demo: three made-up sites, one federation for real, and a page about it."""

@@ -1,0 +1,131 @@
+"""The demo's pictures: every concept before and after fusion, and all in one.
+
+Pairs share prompt, seed and sampler; every picture is drawn once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from mos_server.demo.scenes import (
+    Name,
+    direct_layout,
+    regional_layout,
+    single_prompts,
+)
+from mos_server.demo.story import Pair
+from mos_shared.applying import as_fused
+from mos_shared.base import Base
+from mos_shared.concept import Concept, FusedModel
+from mos_shared.sampling import Layout, Sampler, sampling
+from mos_shared.zoo.captions import with_article
+
+OnPicture = Callable[[str, int, int], None]
+"""Called with what was drawn, how many pictures are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class DemoPictures:
+    """Everything the demo draws."""
+
+    pairs: Mapping[str, Sequence[Pair]]
+    """Site -> its concept's pairs."""
+
+    regional: Image.Image
+    direct: Image.Image
+    bare: Image.Image
+
+
+def working_side(base: Base) -> int:
+    """Width and height in pixels that the base was made for."""
+    return int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
+
+
+def draw(
+    base: Base,
+    concepts: Mapping[str, Concept],
+    release: FusedModel,
+    *,
+    seed: int,
+    on_picture: OnPicture,
+) -> DemoPictures:
+    """Draw the demo's pictures.
+
+    Args:
+        base: The base; unchanged afterwards.
+        concepts: Site -> the concept that it tuned.
+        release: What the centre fused of them.
+        seed: Of every picture's first noise.
+        on_picture: Told after every picture.
+
+    Raises:
+        MosError: a concept or the release does not fit the base.
+    """
+    names = {
+        site: Name(site, concept.facts.name, concept.facts.class_word)
+        for site, concept in concepts.items()
+    }
+    artist = _Artist(base, seed, on_picture, total=_count(list(names.values())))
+    before = {
+        site: artist.singles(as_fused(concept), names[site], "before fusion")
+        for site, concept in concepts.items()
+    }
+    after = {
+        site: artist.singles(release, name, "after fusion")
+        for site, name in names.items()
+    }
+    pairs = {
+        site: [
+            Pair(prompt, *two)
+            for prompt, *two in zip(
+                single_prompts(name), before[site], after[site], strict=True
+            )
+        ]
+        for site, name in names.items()
+    }
+    placeholders = [name.placeholder for name in names.values()]
+    ordinary = [with_article(name.class_word) for name in names.values()]
+    side = working_side(base)
+    return DemoPictures(
+        pairs,
+        artist.one(release, regional_layout(placeholders, side), "by region"),
+        artist.one(release, direct_layout(placeholders, side), "without regions"),
+        artist.one(None, regional_layout(ordinary, side), "the bare base"),
+    )
+
+
+class _Artist:
+    """Draws from one seed and counts."""
+
+    def __init__(
+        self, base: Base, seed: int, on_picture: OnPicture, *, total: int
+    ) -> None:
+        self._base, self._seed, self._tell = base, seed, on_picture
+        self._done, self._total = 0, total
+        self._side = working_side(base)
+
+    def singles(self, model: FusedModel, name: Name, when: str) -> list[Image.Image]:
+        with sampling(self._base, model) as sampler:
+            return [
+                self._draw(
+                    sampler,
+                    Layout(prompt, self._side, self._side),
+                    f"{name.placeholder} {when}",
+                )
+                for prompt in single_prompts(name)
+            ]
+
+    def one(self, model: FusedModel | None, layout: Layout, what: str) -> Image.Image:
+        with sampling(self._base, model) as sampler:
+            return self._draw(sampler, layout, what)
+
+    def _draw(self, sampler: Sampler, layout: Layout, what: str) -> Image.Image:
+        image = sampler.sample(layout, seeds=[self._seed])[0]
+        self._done += 1
+        self._tell(what, self._done, self._total)
+        return image
+
+
+def _count(names: Sequence[Name]) -> int:
+    return 2 * sum(len(single_prompts(name)) for name in names) + 3
