@@ -13,11 +13,11 @@ import argparse
 import io
 import random
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -305,9 +305,9 @@ def _drawn_once(state: Path, count: int) -> Labelled:
     """The training pictures, from the disk where they were drawn before."""
     path = state / "data" / f"classifier-{WORLD_VERSION}-{count}.npz"
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as stored, np.load(stored) as arrays:
             return Labelled(**arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile):
         pictures = _stacked(
             [
                 _draw(_TRAINING_SEEDS + i, 2 if i % _PAIR_EVERY == 0 else 1)

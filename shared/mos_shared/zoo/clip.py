@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
@@ -136,14 +136,15 @@ class ClipStage:
 
 def encode_captions(
     tokenizer: Any, captions: Sequence[Sequence[str]]
-) -> np.ndarray[Any, Any]:
-    """Ids of all captions, [pictures, captions of each, tokens]; each text once."""
+) -> Int[np.ndarray, "pictures captions tokens"]:
+    """Ids of all captions; each text is encoded once."""
     flat = [text for own in captions for text in own]
     texts = sorted(set(flat))
     row = {text: i for i, text in enumerate(texts)}
     table = encode(tokenizer, texts)
     ids = table[[row[text] for text in flat]]
-    shaped: np.ndarray[Any, Any] = ids.reshape(len(captions), -1, CONTEXT)
+    shaped: Int[np.ndarray, "pictures captions tokens"]
+    shaped = ids.reshape(len(captions), -1, CONTEXT)
     return shaped
 
 

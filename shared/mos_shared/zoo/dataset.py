@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import UInt8
@@ -207,10 +208,10 @@ def _render_chunk(folder: Path, name: str, pictures: PictureSet, chunk: int) -> 
 
 def _read_chunk(path: Path) -> Pictures:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             captions: Sequence[list[str]] = json.loads(arrays["captions"].tobytes())
             return Pictures(arrays["pixels"], arrays["subject"], list(captions))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ZooError(
             f"{path}: not a whole file of pictures ({error}); delete it and run the "
             "stage `world`"

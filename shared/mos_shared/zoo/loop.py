@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ class Recipe:
     about the last twentieth of all steps (Karras et al., arXiv:2312.02696)."""
 
 
+@runtime_checkable
 class Stage(Protocol):
     """What the loop needs of one part of the zoo. Must pickle."""
 
