@@ -3,6 +3,7 @@
 from typing import NoReturn
 
 from mos_server.commands.admit import admit
+from mos_server.commands.demo import demo
 from mos_server.commands.fuse import fuse
 from mos_server.commands.releases import releases
 from mos_server.commands.serve import serve
@@ -22,6 +23,7 @@ app.command()(withdraw)
 app.command()(releases)
 app.command()(serve)
 app.command()(simulate)
+app.command()(demo)
 
 
 def main() -> NoReturn:

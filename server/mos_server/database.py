@@ -6,6 +6,7 @@ before it commits, so two processes never both accept the same counter. A readin
 transaction sees one state and holds up nobody.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -92,9 +93,10 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
             raise RegistryError(
-                f"{self._path}: the registry cannot be used: {error.orig}"
+                f"{self._path}: the registry cannot be used: {reason}"
             ) from error
 
 

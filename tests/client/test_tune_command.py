@@ -7,10 +7,14 @@ import pytest
 from PIL import Image
 
 from mos_client.cli import app
+from mos_client.home import SiteHome
+from mos_client.outbox import Outbox
+from mos_protocol.at_rest import bundle_as_signed
 from mos_shared.concept import Concept
-from mos_shared.console import run
 from tests.support.bases import save_tiny_sd
+from tests.support.disk import snapshot
 from tests.support.pictures import save_pictures
+from tests.support.typing_in import type_in
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +22,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_sd(tmp_path_factory.mktemp("base")))
 
 
-def type_in(*words: object) -> int:
-    """Run the command line; its exit code."""
-    with pytest.raises(SystemExit) as leaving:
-        run(app, [str(word) for word in words])
-    code = leaving.value.code
-    assert isinstance(code, int)
-    return code
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteHome:
+    """Where this site's keys and outbox are; nothing is there yet."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("MOS_SITE_HOME", str(folder))
+    return SiteHome(folder)
 
 
 def test_folder_becomes_a_concept_named_after_it(
@@ -33,7 +36,7 @@ def test_folder_becomes_a_concept_named_after_it(
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "concepts" / "rex.safetensors"
     words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 2)
-    assert type_in(*words, "--class-word", "cat", "--json") == 0
+    assert type_in(app, *words, "--class-word", "cat", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["concept"] == "rex"
     assert told["pictures"] == 3
@@ -42,39 +45,127 @@ def test_folder_becomes_a_concept_named_after_it(
     assert [path.name for path in out.parent.iterdir()] == ["rex.safetensors"]
 
 
+def test_concept_is_signed_into_the_outbox(
+    base: str, home: SiteHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = save_pictures(tmp_path / "rex")
+    out = tmp_path / "rex.safetensors"
+    words: tuple[object, ...] = ("tune", "--data", data, "--out", out, "--base", base)
+    words += ("--steps", 1, "--class-word", "cat", "--site", "north", "--json")
+    assert type_in(app, *words) == 0
+    told = json.loads(capsys.readouterr().out)
+    (entry,) = Outbox(home).entries()
+    assert (entry.site, entry.concept, entry.counter) == ("north", "rex", 1)
+    assert told["digest"] == entry.digest
+    bundle = Outbox(home).bundle(entry.digest)
+    bundle_as_signed(bundle, home.signing_key().public)
+    assert bundle.payload == out.read_bytes()
+
+
+def test_concept_that_is_not_to_be_shared_needs_no_keys(
+    base: str, home: SiteHome, tmp_path: Path
+) -> None:
+    data = save_pictures(tmp_path / "rex")
+    out = tmp_path / "rex.safetensors"
+    words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
+    assert type_in(app, *words, "--class-word", "cat", "--no-share") == 0
+    assert out.exists()
+    assert not home.folder.exists()
+
+
+def test_read_only_outbox_ends_in_one_line_and_keeps_the_concept(
+    base: str, home: SiteHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SiteHome.open(home.folder, create=True)
+    home.outbox.write_text("a file where the folder should be")
+    data = save_pictures(tmp_path / "rex")
+    out = tmp_path / "rex.safetensors"
+    words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
+    assert type_in(app, *words, "--class-word", "cat") == 2
+    told = capsys.readouterr().err
+    assert told.count("error:") == 1
+    assert "cannot be written" in told
+    assert "Traceback" not in told
+    Concept.from_bytes(out.read_bytes())
+    left = sorted(path.name for path in tmp_path.glob("*rex*"))
+    assert left == ["rex", "rex.safetensors"]
+
+
+def test_name_that_contradicts_the_enrolment_is_told_before_any_tuning(
+    base: str, home: SiteHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SiteHome.open(home.folder, create=True).set_name("north")
+    data = save_pictures(tmp_path / "rex")
+    out = tmp_path / "rex.safetensors"
+    words = ("tune", "--data", data, "--out", out, "--base", base, "--site", "south")
+    assert type_in(app, *words) == 2
+    assert "called 'north'" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_class_word_is_inferred_and_told(
     base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
     assert (
-        type_in("tune", "--data", data, "--out", out, "--base", base, "--steps", 1) == 0
+        type_in(app, "tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
+        == 0
     )
     told = capsys.readouterr().err
     assert "class word:" in told
     assert "next best:" in told
 
 
-def test_no_usable_picture_ends_in_one_line_and_writes_nothing(
+def spoil(data: Path) -> Path:
+    """Add one broken file, one text file and one picture of 20 pixels."""
+    data.mkdir(exist_ok=True)
+    (data / "broken.png").write_bytes(b"\x89PNG no more than that")
+    (data / "notes.txt").write_text("no picture")
+    Image.new("RGB", (20, 20)).save(data / "tiny.png")
+    return data
+
+
+REFUSED = ("broken.png: ", "notes.txt: ", "tiny.png: 20x20 pixels")
+
+
+def test_unusable_files_are_named_and_the_rest_goes_on(
     base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = tmp_path / "rex"
-    data.mkdir()
-    (data / "broken.png").write_bytes(b"no")
-    (data / "notes.txt").write_text("no")
-    Image.new("RGB", (4, 4)).save(data / "tiny.png")
+    data = spoil(save_pictures(tmp_path / "rex", count=2))
+    out = tmp_path / "rex.safetensors"
+    words: tuple[object, ...] = ("tune", "--data", data, "--out", out, "--base", base)
+    words += ("--steps", 1, "--class-word", "cat", "--min-side", 32, "--json")
+    assert type_in(app, *words) == 0
+    told = capsys.readouterr()
+    for name in REFUSED:
+        assert f"left out: {name}" in told.err.replace("\n", " ")
+    result = json.loads(told.out)
+    assert result["pictures"] == 2
+    assert len(result["left_out"]) == 3
+    assert out.exists()
+
+
+def test_no_usable_picture_ends_in_one_line_and_writes_nothing(
+    base: str, home: SiteHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = spoil(tmp_path / "rex")
+    before = snapshot(tmp_path)
     out = tmp_path / "out" / "rex.safetensors"
-    assert type_in("tune", "--data", data, "--out", out, "--base", base) == 2
+    words = ("tune", "--data", data, "--out", out, "--base", base, "--min-side", 32)
+    assert type_in(app, *words) == 2
     told = capsys.readouterr().err
     assert told.count("error:") == 1
     assert "Traceback" not in told
-    assert all(name in told for name in ("broken.png", "notes.txt", "tiny.png"))
+    assert all(name in told for name in REFUSED)
+    assert snapshot(tmp_path) == before
     assert not out.parent.exists()
+    assert not home.folder.exists()
 
 
 def test_unknown_base_ends_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = save_pictures(tmp_path / "rex")
-    assert type_in("tune", "--data", data, "--base", tmp_path / "nowhere") == 2
+    assert type_in(app, "tune", "--data", data, "--base", tmp_path / "nowhere") == 2
     assert "no such directory" in capsys.readouterr().err
