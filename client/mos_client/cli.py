@@ -6,6 +6,7 @@ from mos_client.commands.concepts import concepts
 from mos_client.commands.enroll import enroll
 from mos_client.commands.join import join
 from mos_client.commands.sample import sample
+from mos_client.commands.share import share
 from mos_client.commands.tune import tune
 from mos_client.commands.verify import verify
 from mos_shared.console import new_app, run
@@ -16,6 +17,7 @@ app.command()(tune)
 app.command()(sample)
 app.command()(join)
 app.command()(enroll)
+app.command()(share)
 app.command()(concepts)
 app.command()(verify)
 

@@ -92,17 +92,21 @@ def read_welcome(home: SiteHome) -> Welcome | None:
 
 
 def site_name(home: SiteHome, wanted: str | None = None) -> str:
-    """What this site signs as: its enrolled name, else `wanted`, else the machine's.
+    """What this site signs as: its own name, else `wanted`, else the machine's.
+
+    A name that was wanted is kept; the machine's is not, until the site enrols.
 
     Raises:
-        IdentityError: it is enrolled under another name than `wanted`.
+        IdentityError: the site is called otherwise than `wanted`.
         ConceptError: `wanted` is not a name.
     """
     name = home.name()
     if name is None:
-        name = wanted or name_of_this_machine()
-        home.set_name(name)
-    elif wanted is not None and wanted != name:
+        if wanted is None:
+            return name_of_this_machine()
+        home.set_name(wanted)
+        return wanted
+    if wanted is not None and wanted != name:
         raise IdentityError(
             f"--site {wanted}: this site is called {name!r} ({home.folder}); leave "
             "--site out, or pass another --home"

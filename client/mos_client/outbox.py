@@ -18,9 +18,12 @@ from mos_client.home import SiteHome
 from mos_protocol.bundle import (
     BUNDLE_LIFETIME_SECONDS,
     MAX_BUNDLE_BYTES,
+    MAX_CLASS_WORD_CHARACTERS,
+    MAX_LICENCE_CHARACTERS,
     Bundle,
     BundleFacts,
 )
+from mos_protocol.canonical import checked_text
 from mos_protocol.envelope import MAX_ENVELOPE_BYTES
 from mos_protocol.errors import ProtocolError
 from mos_protocol.keys import VerifyKey
@@ -189,6 +192,16 @@ class Outbox:
                 ) from error
         write_atomically(path, f"{last + 1}\n".encode())
         return last + 1
+
+
+def checked_terms(*, licence: str, class_word: str) -> None:
+    """Refuse words that no signed manifest can hold, before any tuning is done.
+
+    Raises:
+        MalformedError: one is too long, or holds control characters.
+    """
+    checked_text(licence, "licence", max_characters=MAX_LICENCE_CHARACTERS)
+    checked_text(class_word, "class word", max_characters=MAX_CLASS_WORD_CHARACTERS)
 
 
 def _write(bundle: Bundle, path: Path) -> None:

@@ -27,8 +27,14 @@ def keep_aside(folder: Path, content: bytes, reason: str, text: str) -> str:
     if len(content) > MAX_KEPT_BYTES:
         return ""
     path = folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
-    write_atomically(path, content)
+    # The reason first, so that no bundle ever lies there without one.
     write_atomically(_reason_path(path), f"{reason}: {text}\n".encode())
+    try:
+        write_atomically(path, content)
+    except BaseException:
+        if not path.exists():
+            _reason_path(path).unlink(missing_ok=True)
+        raise
     _make_room(folder)
     return path.name
 

@@ -10,6 +10,7 @@ from mos_client.home import SiteHome
 from mos_client.outbox import Outbox
 from mos_protocol.enrolment import EnrolmentRequest
 from mos_protocol.messages import Verdict
+from tests.support.disk import snapshot
 from tests.support.sites import signed, small_inventory
 from tests.support.typing_in import type_in
 
@@ -59,6 +60,32 @@ def test_concepts_are_listed_by_what_became_of_them(
     assert type_in(app, "concepts", "--home", home.folder) == 0
     shown = capsys.readouterr().err
     assert "expired: too late [red]" in " ".join(shown.split())
+
+
+def test_refused_concept_is_signed_anew_by_share(
+    home: SiteHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outbox = Outbox(home)
+    digest = signed(home, INVENTORY).digest
+    outbox.settle(Verdict(digest, False, "expired: too late"))
+    (kept,) = outbox.refused()
+    assert type_in(app, "share", kept.path, "--home", home.folder, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    (entry,) = outbox.entries()
+    assert told["digest"] == entry.digest != digest
+    assert entry.counter == 2
+    assert entry.path.read_bytes() == kept.path.read_bytes()
+
+
+def test_file_that_is_no_concept_is_not_signed(
+    home: SiteHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(b"not to leave this machine")
+    before = snapshot(home.folder)
+    assert type_in(app, "share", path, "--home", home.folder) == 2
+    assert capsys.readouterr().err.count("error:") == 1
+    assert snapshot(home.folder) == before
 
 
 def test_own_concept_is_verified(

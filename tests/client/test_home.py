@@ -121,6 +121,12 @@ def test_site_does_not_take_two_names(home: SiteHome) -> None:
         site_name(home, "south")
 
 
+def test_machines_name_is_no_obstacle_to_a_name_wanted_later(home: SiteHome) -> None:
+    assert site_name(home) == name_of_this_machine()
+    assert site_name(home, "north") == "north"
+    assert site_name(home) == "north"
+
+
 def test_concept_tuned_before_enrolment_is_signed_under_the_new_name(
     home: SiteHome, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_read_only_outbox_ends_in_one_line_and_keeps_the_concept(
     told = capsys.readouterr().err
     assert told.count("error:") == 1
     assert "cannot be written" in told
+    assert f"mos-client share {out}" in told.replace("\n", " ")
     assert "Traceback" not in told
     Concept.from_bytes(out.read_bytes())
     left = sorted(path.name for path in tmp_path.glob("*rex*"))
@@ -115,6 +116,17 @@ def test_class_word_is_inferred_and_told(
     told = capsys.readouterr().err
     assert "class word:" in told
     assert "next best:" in told
+
+
+def test_licence_that_cannot_be_signed_is_told_before_any_tuning(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = save_pictures(tmp_path / "rex")
+    out = tmp_path / "rex.safetensors"
+    words = ("tune", "--data", data, "--out", out, "--base", base)
+    assert type_in(app, *words, "--licence", "all rights " * 50) == 2
+    assert "printable characters" in capsys.readouterr().err.replace("\n", " ")
+    assert not out.exists()
 
 
 def spoil(data: Path) -> Path:

@@ -179,3 +179,12 @@ def test_full_disk_tells_no_verdict_and_changes_nothing(tmp_path: Path) -> None:
         centre.desk.receive(bundle.to_bytes(), now=NOW)
     assert standing(centre) == before
     assert centre.desk.receive(bundle.to_bytes(), now=NOW).accepted
+
+
+def test_full_disk_keeps_no_refused_bundle_without_its_reason(centre: Centre) -> None:
+    before = standing(centre)
+    with no_file_larger_than(2**19), pytest.raises(StorageError):
+        centre.desk.receive(bytes(2**20), now=NOW)
+    assert snapshot(centre.home.refused) == {}
+    assert centre.registry.refusals() == ()
+    assert standing(centre) == before

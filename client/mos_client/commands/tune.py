@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mos_client.commands.options import HomeOption, JsonOption
+from mos_client.errors import SiteError
 from mos_shared.console import console, print_json, progress
+from mos_shared.errors import MosError
 
 if TYPE_CHECKING:
-    from mos_client.outbox import Outbox
+    from mos_client.outbox import Outbox, OutboxEntry
 
 
 def tune(
@@ -48,6 +50,7 @@ def tune(
     The concept is one file, and a signed copy of it waits in the outbox for the centre.
     Ctrl-C keeps a checkpoint; --resume goes on to the same result.
     """
+    from mos_client.outbox import checked_terms
     from mos_client.pictures import read_folder
     from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
     from mos_client.tuning.class_word import infer_class_word
@@ -57,6 +60,7 @@ def tune(
     from mos_shared.names import checked_name
 
     name = checked_name(concept or data.resolve().name.lower(), "concept")
+    checked_terms(licence=licence, class_word=class_word or "")
     loaded = load_base(base)
     settings = TuneSettings.for_base(
         loaded, steps=steps, rank=rank, seed=seed, min_side=min_side
@@ -93,7 +97,7 @@ def tune(
     content = tuned.to_bytes()
     write_atomically(path, content)
     _forget(work_dir)
-    entry = None if outbox is None else outbox.put(content, owner)
+    entry = None if outbox is None else _signed(outbox, content, owner, path)
     if json:
         result: dict[str, Any] = {
             "concept": name,
@@ -123,6 +127,16 @@ def _outbox(home: Path | None, wanted: str | None) -> "tuple[Outbox, str]":
 
     site = SiteHome.open(home, create=True)
     return Outbox(site), site_name(site, wanted)
+
+
+def _signed(outbox: "Outbox", content: bytes, owner: str, path: Path) -> "OutboxEntry":
+    try:
+        return outbox.put(content, owner)
+    except MosError as error:
+        raise SiteError(
+            f"{error}. The concept itself is whole: {path}; once this is mended, "
+            f"`mos-client share {path}` signs it"
+        ) from error
 
 
 def _forget(work_dir: Path) -> None:

@@ -1,0 +1,29 @@
+"""Flower starts a process for every message: what it imports stays light."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("mos_server.desk", "mos_server.publishing", "mos_server.tls"),
+        *("mos_server.cli", "mos_client.outbox", "mos_client.releases"),
+        *("mos_client.enrolment", "mos_client.cli"),
+    ],
+)
+def test_module_imports_no_torch_and_no_flower(module: str) -> None:
+    lines = (
+        f"import sys, {module}",
+        "heavy = {'torch', 'diffusers', 'transformers', 'flwr'}",
+        "print(*sorted(heavy & set(sys.modules)))",
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == []
