@@ -10,6 +10,7 @@ from mos_client.cli import app
 from mos_client.home import SiteHome
 from mos_client.outbox import Outbox
 from mos_protocol.at_rest import bundle_as_signed
+from mos_protocol.blob import signature_path
 from mos_shared.concept import Concept
 from tests.support.bases import save_tiny_sd
 from tests.support.disk import snapshot
@@ -42,7 +43,9 @@ def test_folder_becomes_a_concept_named_after_it(
     assert told["pictures"] == 3
     concept = Concept.from_bytes(out.read_bytes())
     assert concept.facts.class_word == "cat"
-    assert [path.name for path in out.parent.iterdir()] == ["rex.safetensors"]
+    left = sorted(path.name for path in out.parent.iterdir())
+    assert left == ["rex.safetensors", "rex.safetensors.sig"]
+    assert type_in(app, "verify", out) == 0
 
 
 def test_concept_is_signed_into_the_outbox(
@@ -67,9 +70,11 @@ def test_concept_that_is_not_to_be_shared_needs_no_keys(
 ) -> None:
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
+    signature_path(out).write_bytes(b"an older concept's")
     words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
     assert type_in(app, *words, "--class-word", "cat", "--no-share") == 0
     assert out.exists()
+    assert not signature_path(out).exists()
     assert not home.folder.exists()
 
 

@@ -55,6 +55,7 @@ def tune(
     from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
     from mos_client.tuning.class_word import infer_class_word
     from mos_client.tuning.latents import working_side
+    from mos_protocol.blob import signature_path
     from mos_shared.base import load_base
     from mos_shared.files import write_atomically
     from mos_shared.names import checked_name
@@ -95,6 +96,8 @@ def tune(
             on_progress=show,
         )
     content = tuned.to_bytes()
+    # An older signature would not be this concept's.
+    signature_path(path).unlink(missing_ok=True)
     write_atomically(path, content)
     _forget(work_dir)
     entry = None if outbox is None else _signed(outbox, content, owner, path)
@@ -130,8 +133,15 @@ def _outbox(home: Path | None, wanted: str | None) -> "tuple[Outbox, str]":
 
 
 def _signed(outbox: "Outbox", content: bytes, owner: str, path: Path) -> "OutboxEntry":
+    """Sign into the outbox, and beside the concept's own file."""
+    from mos_protocol.blob import signature_path
+    from mos_shared.files import write_atomically
+
     try:
-        return outbox.put(content, owner)
+        entry = outbox.put(content, owner)
+        envelope = outbox.bundle(entry.digest).envelope
+        write_atomically(signature_path(path), envelope)
+        return entry
     except MosError as error:
         raise SiteError(
             f"{error}. The concept itself is whole: {path}; once this is mended, "
