@@ -194,6 +194,12 @@ def test_tampered_tensor_is_refused(refuses: Refuses) -> None:
     refuses(Reason.TAMPERED, Bundle(sent.envelope, changed).to_bytes())
 
 
+def test_payload_of_another_size_than_signed_is_refused(refuses: Refuses) -> None:
+    sent = bundle(counter=6)
+    forged = forged_bundle(sent, sent.payload, payload_bytes=len(sent.payload) + 1)
+    refuses(Reason.TAMPERED, forged.to_bytes())
+
+
 def test_tensor_with_another_digest_than_signed_is_refused(refuses: Refuses) -> None:
     sent = bundle(counter=6)
     changed = rewritten(sent.payload, {WORD: np.full((2, 4), 0.5, "<f4")})
@@ -261,6 +267,16 @@ def test_update_that_stretches_one_direction_is_refused(refuses: Refuses) -> Non
     with pytest.raises(AdmissionError, match="stretches 18 times"):
         loose.receive(sent.to_bytes())
     refuses(Reason.OUT_OF_BOUNDS, sent.to_bytes())
+
+
+def test_update_that_is_large_in_many_directions_is_refused(refuses: Refuses) -> None:
+    arrays = {
+        f"{PROJECTION}.lora_A.weight": 5 * np.eye(2, 4, dtype="<f4"),
+        f"{PROJECTION}.lora_B.weight": 5 * np.eye(4, 2, dtype="<f4"),
+    }
+    sent = bundle(rewritten(concept().to_bytes(), arrays), counter=6)
+    text = refuses(Reason.OUT_OF_BOUNDS, sent.to_bytes())
+    assert "17.7 times the norm" in text
 
 
 def test_oversized_embedding_is_refused(refuses: Refuses) -> None:

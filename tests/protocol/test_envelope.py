@@ -82,6 +82,23 @@ def test_second_payload_in_one_envelope_is_refused() -> None:
         open_envelope(content + other)
 
 
+def test_envelope_beyond_any_size_is_refused_unparsed() -> None:
+    with pytest.raises(MalformedError, match="at most"):
+        open_envelope(seal(bytes(5 * 2**20), KIND, SITE_KEY))
+
+
+def test_signature_of_another_length_is_refused() -> None:
+    sealed = open_envelope(seal(b"hello", KIND, SITE_KEY))
+    cut = Envelope(
+        payload_type=KIND,
+        payload=b"hello",
+        key_id=sealed.key_id,
+        signature=sealed.signature[:-1],
+    )
+    with pytest.raises(MalformedError, match="64 bytes"):
+        open_envelope(serialise(cut))
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\x00", b"not an envelope", bytes(5 * 2**20)]
 )
