@@ -1,9 +1,14 @@
 """What all tests share: golden bytes that change only when asked to."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# The tests' models are tiny: a second thread costs them more than it brings. Set before
+# anything imports torch, and handed on to the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Golden = Callable[[str, bytes], bytes]
 
