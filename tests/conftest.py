@@ -1,6 +1,7 @@
 """What all tests share: golden bytes that change only when asked to."""
 
 import os
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 # The tests' models are tiny: a second thread costs them more than it brings. Set before
 # anything imports torch, and handed on to the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before torch is loaded: OpenMP's threads spin while they wait, and where other work
+# shares the cores, that makes tests of small models a hundred times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 Golden = Callable[[str, bytes], bytes]
 

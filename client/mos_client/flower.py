@@ -105,7 +105,7 @@ def deliver(message: Message, context: Context) -> Message:
     except ReleaseError as error:
         held = store.held()
         site.journal.write("release-refused", reason=str(error))
-        refusal = DeliverAnswer(False, error.reason, held.version if held else 0)
+        refusal = DeliverAnswer(False, str(error.reason), held.version if held else 0)
         return Message(to_records(refusal.to_dict()), reply_to=message)
     site.journal.write(
         "release",

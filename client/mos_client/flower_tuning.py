@@ -30,6 +30,7 @@ def tune_into_outbox(site: Site, tuning: SimulatedTuning, ask: TuneAsk) -> None:
     Raises:
         MosError: the pictures or the base cannot be used, or the tuning failed.
     """
+    site.journal.write("preparing", what="loading the base")
     import torch
 
     from mos_client.tuning import TuneProgress, TuneSettings, tune_concept

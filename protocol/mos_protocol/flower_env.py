@@ -25,6 +25,8 @@ _SWITCHES: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "NO_COLOR": "1",
+    # OpenMP's threads spin while they wait; on busy cores that costs a hundredfold.
+    "OMP_WAIT_POLICY": "PASSIVE",
     # Flower's executor asks for the next task this often; a second by default.
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
 }

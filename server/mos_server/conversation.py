@@ -75,6 +75,7 @@ class Conversation:
         self._settings, self._journal, self._clock = settings, journal, clock
         self._clerk = FusionClerk(registry, fuser, settings, journal, clock)
         self._nodes: dict[int, Node] = {}
+        self._strangers: set[int] = set()
         self._parcel: tuple[int, bytes] = (0, b"")
 
     def step(self) -> None:
@@ -85,9 +86,11 @@ class Conversation:
         collecting = any(self._is_bringing(node) for node in self._nodes.values())
         missing = self._settings.sites > len(self._nodes)
         self._clerk.step(hold=self._settings.sites > 0 and (collecting or missing))
-        now = self._clock()
+        now, known = self._clock(), self._registry.known_sites()
         for node in list(self._nodes.values()):
-            if node.idle and not self._is_lost(node) and now >= node.not_before:
+            revoked = node.key_id in known and known[node.key_id].revoked
+            resting = now < node.not_before or self._is_lost(node)
+            if node.idle and not resting and not revoked:
                 self._ask(node)
 
     @property
@@ -103,12 +106,13 @@ class Conversation:
             node = self._nodes.pop(node_id)
             if node.met:
                 self._journal.write("left", site=node.site)
-        for node_id in set(connected) - set(self._nodes):
+        self._strangers &= set(connected)
+        for node_id in set(connected) - set(self._nodes) - self._strangers:
             node = Node(node_id)
             if self._settings.bind_nodes:
                 site = site_by_node_key(self._registry.sites(), connected[node_id])
-                if site is None or site.revoked:
-                    node.not_before = self._clock() + self._settings.retry_seconds
+                if site is None:
+                    self._strangers.add(node_id)
                     self._journal.write("stranger", node=str(node_id))
                     continue
                 node.site, node.key_id = site.name, site.key.key_id

@@ -7,7 +7,7 @@ an id that changes at every restart.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mos_protocol.messages import Offer, PlainDict, TuneAsk, Verdict
 
@@ -26,6 +26,7 @@ class Reply:
     """Size of the whole content."""
 
 
+@runtime_checkable
 class Carrier(Protocol):
     """Carries messages to nodes; never waits for one."""
 
@@ -47,6 +48,7 @@ class Carrier(Protocol):
         """The replies that have come for some messages."""
 
 
+@runtime_checkable
 class Fuser(Protocol):
     """Publishes releases elsewhere than in the conversation's own thread."""
 

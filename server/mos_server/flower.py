@@ -13,6 +13,7 @@ from typing import Any, Final
 from flwr.app import Context, Message
 from flwr.serverapp import Grid, ServerApp
 
+from mos_protocol.errors import MalformedError
 from mos_protocol.flower_records import blob_of, content_bytes, to_records, values_of
 from mos_protocol.journal import Journal
 from mos_protocol.messages import BLOB_KEY, CONFIG_KEY, PlainDict, TuneAsk
@@ -67,21 +68,32 @@ class FlowerCarrier:
 
     def receive(self, message_ids: Sequence[str]) -> Sequence[Reply]:
         """The replies that have come for some messages."""
-        return [_reply(message) for message in self._grid.pull_messages(message_ids)]
+        return [
+            reply_of(message, message.metadata.reply_to_message_id)
+            for message in self._grid.pull_messages(message_ids)
+        ]
 
 
-def _reply(message: Message) -> Reply:
-    message_id = message.metadata.reply_to_message_id
+def reply_of(message: Message, message_id: str) -> Reply:
+    """A site's message as the conversation sees it; nothing in it is judged.
+
+    Args:
+        message: What Flower brought.
+        message_id: Of the message that it answers.
+    """
     if message.has_error():
         reason = message.error.reason or f"Flower's error {message.error.code}"
         return Reply(message_id, error=reason)
     content = message.content
-    return Reply(
-        message_id,
-        values=values_of(content) if CONFIG_KEY in content else None,
-        blob=blob_of(content) if BLOB_KEY in content else None,
-        bytes=content_bytes(content),
-    )
+    try:
+        return Reply(
+            message_id,
+            values=values_of(content) if CONFIG_KEY in content else None,
+            blob=blob_of(content) if BLOB_KEY in content else None,
+            bytes=content_bytes(content),
+        )
+    except MalformedError as error:
+        return Reply(message_id, error=str(error))
 
 
 def main(grid: Grid, context: Context) -> None:

@@ -29,6 +29,8 @@ class FusionClerk:
         self._changed_at = self._looked_at = float("-inf")
         self._due = False
         self._running = False
+        newest = registry.newest_release()
+        self._announced = newest.version if newest else 0
         self._failed: frozenset[str] | None = None
         self._failures = 0
         self._retry_at = 0.0
@@ -44,6 +46,7 @@ class FusionClerk:
         Args:
             hold: Start nothing yet; more bundles are on their way.
         """
+        self._announce()
         if self._running:
             if self._fuser.running():
                 return
@@ -75,11 +78,15 @@ class FusionClerk:
             self._retry_at = self._clock() + wait
             self._journal.write("fusion-failed", reason=failure)
             return
+
+    def _announce(self) -> None:
         newest = self._registry.newest_release()
-        if newest is not None:
-            self._journal.write(
-                "published",
-                version=newest.version,
-                concepts=list(newest.concepts),
-                bytes=newest.size,
-            )
+        if newest is None or newest.version == self._announced:
+            return
+        self._announced = newest.version
+        self._journal.write(
+            "published",
+            version=newest.version,
+            concepts=list(newest.concepts),
+            bytes=newest.size,
+        )

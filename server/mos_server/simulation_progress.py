@@ -14,8 +14,8 @@ class SiteProgress:
     """Where one site stands."""
 
     state: str = "waiting"
-    """`waiting`, `tuning`, `tuned`, `sent`, `accepted`, `refused`, `failed`, or
-    `delivered`."""
+    """`waiting`, `preparing`, `tuning`, `tuned`, `sent`, `accepted`, `refused`,
+    `failed`, or `delivered`."""
 
     concept: str = ""
     class_word: str = ""
@@ -26,6 +26,9 @@ class SiteProgress:
 
     loss: float | None = None
     """Smoothed."""
+
+    what: str = ""
+    """What it is preparing."""
 
     reason: str = ""
     """Why it was refused, or failed."""
@@ -93,7 +96,9 @@ class Watch:
 
     def _site_event(self, name: str, event: Event) -> None:
         facts = event.facts
-        if event.kind == "tune-started":
+        if event.kind == "preparing":
+            self._set(name, state="preparing", what=facts["what"])
+        elif event.kind == "tune-started":
             self._set(
                 name,
                 state="tuning",

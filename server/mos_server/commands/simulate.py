@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mos_server.commands.progress_lines import ProgressLines
 from mos_shared.console import console, print_json, progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def simulate(
     """
     from mos_server.simulation import simulate as run_simulation
 
-    with SimulationDisplay() as display:
+    with SimulationDisplay() if console.is_terminal else ProgressLines() as display:
         outcome = run_simulation(
             sites, out, base=base, steps=steps, seed=seed, on_progress=display.show
         )
@@ -75,12 +76,16 @@ class SimulationDisplay:
         if now.started:
             self._update("", completed=1)
         for name, site in now.sites.items():
-            if site.state == "waiting" and name not in self._bars:
+            if not now.started:
                 continue
-            bar = self._bar(name, f"{name} tunes <{site.concept}>")
-            total = site.steps or None
-            note = _note(site)
-            self._display.update(bar, completed=site.step, total=total, note=note)
+            title = f"{name} tunes <{site.concept}>" if site.concept else name
+            self._display.update(
+                self._bar(name, title),
+                description=title,
+                completed=site.step,
+                total=site.steps or None,
+                note=_note(site),
+            )
         if now.fusing or now.release:
             self._bar("/fuse", "fusing", total=100)
             self._update(
@@ -90,6 +95,11 @@ class SimulationDisplay:
             held = sum(site.state == "delivered" for site in now.sites.values())
             self._bar("/deliver", f"release {now.release} to sites", len(now.sites))
             self._update("/deliver", completed=held)
+
+    def count(self, title: str, done: int, total: int, note: str = "") -> None:
+        """Show another piece of work in a bar of its own."""
+        self._bar(title, title, total=total)
+        self._update(title, completed=done, what=note)
 
     def _bar(self, key: str, title: str, total: int | None = None) -> "TaskID":
         if key not in self._bars:
@@ -103,4 +113,6 @@ class SimulationDisplay:
 def _note(site: "SiteProgress") -> str:
     if site.state == "tuning" and site.loss is not None:
         return f"loss {site.loss:.4f}"
+    if site.state == "preparing":
+        return site.what
     return f"{site.state}: {site.reason}" if site.reason else site.state

@@ -1,0 +1,225 @@
+"""The centre's conversation with every site's real ClientApp, without a network."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mos_client.home import SiteHome
+from mos_client.outbox import Outbox
+from mos_client.releases import ReleaseStore
+from mos_protocol.bundle import Bundle
+from mos_protocol.journal import Journal
+from mos_server.conversation import Conversation
+from mos_server.federation import ConversationSettings, Fuser
+from mos_server.fusion import FusionSettings
+from mos_shared.base import Base, load_base
+from mos_shared.inventory import Inventory
+from tests.support.bases import save_tiny_sd
+from tests.support.concepts import random_concept
+from tests.support.sites import Centre
+from tests.support.wire import Clock, FusingHere, NoFusion, Wire, events_of
+
+QUICK = FusionSettings(steps=1, scenes=("",), prior_subjects=("dog",))
+STILL = ConversationSettings(wait_seconds=0.0, settle_seconds=float("inf"))
+LIVELY = ConversationSettings(wait_seconds=0.0, settle_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return load_base(str(save_tiny_sd(tmp_path_factory.mktemp("base"))))
+
+
+@pytest.fixture
+def centre(tmp_path: Path) -> Centre:
+    return Centre.at(tmp_path / "centre")
+
+
+def site(centre: Centre, folder: Path, name: str) -> SiteHome:
+    home = SiteHome.open(folder / name, create=True)
+    centre.enrol(home, name)
+    return home
+
+
+def put(home: SiteHome, inventory: Inventory, name: str, seed: int = 0) -> Bundle:
+    """Sign a concept into a site's outbox, now."""
+    content = random_concept(inventory, name, seed=seed).to_bytes()
+    entry = Outbox(home).put(content, home.name() or "north")
+    return Bundle.read(entry.path)
+
+
+class Talk:
+    """A conversation with its clock and journal."""
+
+    def __init__(
+        self,
+        centre: Centre,
+        wire: Wire,
+        settings: ConversationSettings = STILL,
+        fuser: Fuser | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.journal = centre.home.folder / "journal.jsonl"
+        self.conversation = Conversation(
+            centre.registry,
+            centre.desk,
+            wire,
+            fuser or NoFusion(),
+            settings,
+            Journal(self.journal),
+            clock=self.clock,
+        )
+
+    def steps(self, count: int = 12, seconds: float = 3.0) -> None:
+        for _ in range(count):
+            self.conversation.step()
+            self.clock.now += seconds
+
+
+def test_two_sites_bring_concepts_one_after_the_other_and_each_gets_both_releases(
+    base: Base, tmp_path: Path
+) -> None:
+    centre = Centre.at(tmp_path / "centre", base.inventory)
+    north, south = (site(centre, tmp_path, name) for name in ("north", "south"))
+    wire = Wire({1: north, 2: south})
+    talk = Talk(centre, wire, LIVELY, FusingHere(centre, base, QUICK))
+    put(north, base.inventory, "rex")
+    talk.steps()
+    assert [ReleaseStore(home).versions() for home in (north, south)] == [(1,), (1,)]
+    put(south, base.inventory, "luna", seed=1)
+    talk.steps()
+    for home in (north, south):
+        assert ReleaseStore(home).versions() == (1, 2)
+        assert [entry.concept for entry in Outbox(home).entries()] == []
+    newest = centre.registry.newest_release()
+    assert newest is not None
+    assert newest.concepts == ("north/rex", "south/luna")
+
+
+def test_site_that_comes_late_gets_the_newest_release_alone(
+    base: Base, tmp_path: Path
+) -> None:
+    centre = Centre.at(tmp_path / "centre", base.inventory)
+    north = site(centre, tmp_path, "north")
+    wire = Wire({1: north})
+    talk = Talk(centre, wire, LIVELY, FusingHere(centre, base, QUICK))
+    put(north, base.inventory, "rex")
+    talk.steps()
+    put(north, base.inventory, "luna", seed=1)
+    talk.steps()
+    wire.homes[2] = site(centre, tmp_path, "south")
+    talk.steps()
+    assert ReleaseStore(wire.homes[2]).versions() == (2,)
+
+
+def test_bundle_with_a_flipped_bit_is_refused_at_both_ends(
+    centre: Centre, tmp_path: Path
+) -> None:
+    north = site(centre, tmp_path, "north")
+    put(north, centre.inventory, "rex")
+    path = Outbox(north).entries()[0].path
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    Talk(centre, Wire({1: north})).steps()
+    assert centre.registry.current_bundles() == ()
+    assert [record.reason for record in centre.registry.refusals()] == ["tampered"]
+    assert Outbox(north).entries() == ()
+    refused = Outbox(north).refused()
+    assert [entry.concept for entry in refused] == ["rex"]
+    assert refused[0].reason.startswith("tampered")
+
+
+def test_bundle_of_a_key_that_was_not_admitted_is_refused_at_both_ends(
+    centre: Centre, tmp_path: Path
+) -> None:
+    stranger = SiteHome.open(tmp_path / "stranger", create=True)
+    stranger.set_name("stranger")
+    put(stranger, centre.inventory, "rex")
+    # Without node keys (loopback only) anyone may connect.
+    settings = replace(STILL, bind_nodes=False)
+    Talk(centre, Wire({1: stranger}), settings).steps()
+    assert centre.registry.current_bundles() == ()
+    assert [r.reason for r in centre.registry.refusals()] == ["unknown-signer"]
+    assert Outbox(stranger).refused()[0].reason.startswith("unknown-signer")
+
+
+def test_node_that_no_site_enrolled_is_never_spoken_to(
+    centre: Centre, tmp_path: Path
+) -> None:
+    stranger = SiteHome.open(tmp_path / "stranger", create=True)
+    put(stranger, centre.inventory, "rex")
+    wire = Wire({1: stranger})
+    Talk(centre, wire).steps()
+    assert wire.actions == []
+
+
+def test_site_cannot_speak_for_another_sites_key(
+    centre: Centre, tmp_path: Path
+) -> None:
+    north = site(centre, tmp_path, "north")
+    south = site(centre, tmp_path, "south")
+    put(north, centre.inventory, "rex")
+    thief = SiteHome.open(tmp_path / "thief", create=True)
+    for path in (south.node_key_path, south.node_public_path):
+        (thief.folder / path.name).write_bytes(path.read_bytes())
+    thief.signing_key_path.write_bytes(north.signing_key_path.read_bytes())
+    thief.set_name("north")
+    put(thief, centre.inventory, "rex")
+    talk = Talk(centre, Wire({1: thief}))
+    talk.steps()
+    assert centre.registry.current_bundles() == ()
+    assert "failed" in events_of(talk.journal)
+    assert "joined" not in events_of(talk.journal)
+
+
+def test_silent_node_holds_nobody_up_and_is_asked_again(
+    centre: Centre, tmp_path: Path
+) -> None:
+    north, south = (site(centre, tmp_path, name) for name in ("north", "south"))
+    put(south, centre.inventory, "luna")
+    wire = Wire({1: north, 2: south}, silent={1})
+    talk = Talk(centre, wire)
+    talk.steps()
+    assert [b.concept for b in centre.registry.current_bundles()] == ["luna"]
+    assert [node for node, _ in wire.actions].count(1) == 1
+    talk.clock.now += STILL.grace_seconds
+    wire.silent.clear()
+    put(north, centre.inventory, "rex")
+    talk.steps()
+    stored = centre.registry.current_bundles()
+    assert [bundle.concept for bundle in stored] == ["rex", "luna"]
+
+
+def test_centre_that_restarts_tells_the_verdict_it_had_reached(
+    centre: Centre, tmp_path: Path
+) -> None:
+    north = site(centre, tmp_path, "north")
+    bundle = put(north, centre.inventory, "rex")
+    centre.desk.receive(bundle.to_bytes())
+    assert Outbox(north).entries() != ()
+    wire = Wire({1: north})
+    Talk(centre, wire).steps(3)
+    assert "query.collect" not in [action for _, action in wire.actions]
+    assert [entry.concept for entry in Outbox(north).sent()] == ["rex"]
+
+
+def test_revoked_site_is_not_spoken_to_and_its_concept_leaves_the_next_release(
+    base: Base, tmp_path: Path
+) -> None:
+    centre = Centre.at(tmp_path / "centre", base.inventory)
+    north, south = (site(centre, tmp_path, name) for name in ("north", "south"))
+    wire = Wire({1: north, 2: south})
+    talk = Talk(centre, wire, LIVELY, FusingHere(centre, base, QUICK))
+    put(north, base.inventory, "rex")
+    put(south, base.inventory, "luna", seed=1)
+    talk.steps()
+    centre.registry.revoke_site("south")
+    wire.actions.clear()
+    talk.steps()
+    assert 2 not in {node for node, _ in wire.actions}
+    newest = centre.registry.newest_release()
+    assert newest is not None
+    assert newest.concepts == ("north/rex",)
+    assert ReleaseStore(north).held() is not None
+    assert ReleaseStore(north).versions()[-1] == newest.version
