@@ -1,11 +1,14 @@
-# make test needs nothing but Python 3.11 or newer; it sets up .venv.
+# make demo and make test need nothing but Python 3.11 or newer; they set up .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Extra options for pip, for instance an index with CPU builds of torch.
 PIP_FLAGS ?=
+# Where the demo writes, and its further options, for instance --open.
+OUT ?= out/demo
+DEMO_FLAGS ?=
 
-.PHONY: setup test check bench format proto clean
+.PHONY: setup demo test test-slow check bench format proto clean
 
 setup: $(VENV)/.ready
 
@@ -13,13 +16,19 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; pass PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV): a minute or two the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@echo "setting up $(VENV): some minutes the first time"
+	@$(BIN)/python -m pip install --disable-pip-version-check \
 	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[dev]'
 	@touch $@
 
+demo: setup
+	@$(BIN)/mos-server demo --out $(OUT) $(DEMO_FLAGS)
+
 test: setup
 	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	@$(BIN)/python -m pytest -m slow
 
 check: setup
 	@$(BIN)/ruff check .
@@ -28,7 +37,8 @@ check: setup
 	@$(BIN)/lint-imports
 
 bench: setup
-	@for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in tests/benchmarks/[a-z]*.py; do \
+	  $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || exit 1; done
 
 format: setup
 	@$(BIN)/ruff check --fix .

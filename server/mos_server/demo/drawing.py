@@ -3,8 +3,10 @@
 Pairs share prompt, seed and sampler; every picture is drawn once.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 
@@ -18,6 +20,7 @@ from mos_server.demo.story import Pair
 from mos_shared.applying import as_fused
 from mos_shared.base import Base
 from mos_shared.concept import Concept, FusedModel
+from mos_shared.errors import BaseError
 from mos_shared.sampling import Layout, Sampler, sampling
 from mos_shared.zoo.captions import with_article
 
@@ -32,14 +35,35 @@ class DemoPictures:
     pairs: Mapping[str, Sequence[Pair]]
     """Site -> its concept's pairs."""
 
+    layout: Layout
+    """Of the regional picture; its regions in the order of the sites."""
+
     regional: Image.Image
     direct: Image.Image
+    """The same concepts by one prompt, without regions."""
+
+    direct_prompt: str
     bare: Image.Image
+    """The base alone by the same regions, class words for the concepts."""
+
+    bare_prompts: Sequence[str]
 
 
-def working_side(base: Base) -> int:
-    """Width and height in pixels that the base was made for."""
-    return int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
+def working_side(folder: Path) -> int:
+    """Width and height in pixels that a base was made for, from its configs.
+
+    Raises:
+        BaseError: a config is missing or lacks its sizes.
+    """
+    try:
+        unet = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
+        vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
+        side: int = unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BaseError(
+            f"{folder}: its picture size cannot be read: {error}"
+        ) from error
+    return side
 
 
 def draw(
@@ -86,12 +110,18 @@ def draw(
     }
     placeholders = [name.placeholder for name in names.values()]
     ordinary = [with_article(name.class_word) for name in names.values()]
-    side = working_side(base)
+    side = working_side(base.folder)
+    layout = regional_layout(placeholders, side)
+    direct = direct_layout(placeholders, side)
+    bare = regional_layout(ordinary, side)
     return DemoPictures(
-        pairs,
-        artist.one(release, regional_layout(placeholders, side), "by region"),
-        artist.one(release, direct_layout(placeholders, side), "without regions"),
-        artist.one(None, regional_layout(ordinary, side), "the bare base"),
+        pairs=pairs,
+        layout=layout,
+        regional=artist.one(release, layout, "by region"),
+        direct=artist.one(release, direct, "without regions"),
+        direct_prompt=direct.prompt,
+        bare=artist.one(None, bare, "the bare base"),
+        bare_prompts=[region.prompt for region in bare.regions],
     )
 
 
@@ -103,7 +133,7 @@ class _Artist:
     ) -> None:
         self._base, self._seed, self._tell = base, seed, on_picture
         self._done, self._total = 0, total
-        self._side = working_side(base)
+        self._side = working_side(base.folder)
 
     def singles(self, model: FusedModel, name: Name, when: str) -> list[Image.Image]:
         with sampling(self._base, model) as sampler:

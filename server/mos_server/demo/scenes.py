@@ -53,5 +53,6 @@ def regional_layout(subjects: Sequence[str], side: int) -> Layout:
 
 def direct_layout(subjects: Sequence[str], side: int) -> Layout:
     """The same picture by one ordinary prompt that names every subject."""
-    listed = " and ".join([", ".join(subjects[:-1]), subjects[-1]])
+    parts = [", ".join(subjects[:-1]), subjects[-1]]
+    listed = " and ".join(part for part in parts if part)
     return Layout(f"a photo of {listed} {CONTEXT}", side * len(subjects), side)
