@@ -43,6 +43,8 @@ class Target:
         return f"{'<=' if self.at_most else '>='} {self.bound:g}"
 
 
+_CLIP_GATE: Final = "clip: caption among 32"
+
 TARGETS: Final[Mapping[str, Target]] = {
     "classifier on renders": Target(0.98),
     "classifier on reconstructions": Target(0.95),
@@ -53,7 +55,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "single: background": Target(0.95),
     "two subjects: both classes present": Target(0.70),
     "pattern where named": Target(0.60),
-    "clip: caption among 32": Target(0.80),
+    _CLIP_GATE: Target(0.80),
     "adapter: edge F1 at weight 1 to weight 0": Target(2.0),
     "base megabytes": Target(30.0, at_most=True),
     "zoo megabytes": Target(40.0, at_most=True),
@@ -125,8 +127,8 @@ def measure(models: Models, counts: Counts, out: Path) -> dict[str, Any]:
         out: A folder for grids of pictures.
 
     Raises:
-        ZooError: the classifier is not trained, or the base is of another family.
-        BaseError: the base cannot be loaded.
+        ZooError: the classifier is not trained, or a model cannot be loaded.
+        BaseError: the base cannot be loaded, or is of another family.
         StorageError: a grid cannot be written.
     """
     from mos_shared.base import load_base
@@ -138,18 +140,23 @@ def measure(models: Models, counts: Counts, out: Path) -> dict[str, Any]:
         raise BaseError(f"{base.folder}: the gate judges Stable Diffusion bases alone")
     report = Report()
     _say(f"judging {base.folder}")
+    clip = _load_clip(report, models.clip)
+    controls = {
+        "adapter": _load_control(report, "adapter", models.adapter),
+        "controlnet": _load_control(report, "controlnet", models.controlnet),
+    }
     _judge_classifier(report, base, classifier, counts)
     _judge_samples(report, base, classifier, counts, out)
-    _judge_clip(report, models.clip, counts)
-    for name, folder in (
-        ("adapter", models.adapter),
-        ("controlnet", models.controlnet),
-    ):
-        _judge_control(report, base, classifier, name, folder, counts, out)
+    if clip is not None:
+        _judge_clip(report, clip, counts)
+    for name, control in controls.items():
+        if control is not None:
+            _judge_control(report, base, classifier, name, control, counts, out)
     _weigh(report, base.folder)
     gates = report.gates()
     return {
         "base": models.base,
+        "judged": vars(counts),
         "gates": gates,
         "all_hold": all(gate["holds"] for gate in gates.values()),
         "not_measured": {"minutes to tune a concept": "time `mos-client tune`"},
@@ -248,28 +255,18 @@ def _judge_samples(
             report.figures["two subjects: both classes present"] = both
 
 
-def _judge_clip(report: Report, folder: Path | None, counts: Counts) -> None:
+def _judge_clip(report: Report, model: Any, counts: Counts) -> None:
     """Captions and individuals found again."""
     import torch
-    from transformers import CLIPModel
 
     from mos_shared.zoo.clip import retrieval
     from mos_shared.zoo.tokenizer import load_tokenizer
 
-    gate = "clip: caption among 32"
-    model = _loaded(
-        report, gate, "mini-clip", folder, lambda path: CLIPModel.from_pretrained(path)
-    )
-    if model is None:
-        return
     _say("captions and pictures")
     shares = retrieval(
-        model.float().eval(),
-        load_tokenizer(),
-        torch.device("cpu"),
-        counts.retrieval_groups,
+        model, load_tokenizer(), torch.device("cpu"), counts.retrieval_groups
     )
-    report.figures[gate] = shares["caption among 32"]
+    report.figures[_CLIP_GATE] = shares["caption among 32"]
     report.details["clip"] = shares
 
 
@@ -278,26 +275,42 @@ def _judge_control(
     base: Any,
     classifier: Any,
     name: str,
-    folder: Path | None,
+    control: Any,
     counts: Counts,
     out: Path,
 ) -> None:
     """Whether subjects are where the control has them."""
-    from mos_shared.zoo.judging import edges_followed, load_adapter, load_controlnet
+    from mos_shared.zoo.judging import edges_followed
     from mos_shared.zoo.pictures import save_grid
 
-    gate = f"{name}: edge F1 at weight 1 to weight 0"
-    load = load_adapter if name == "adapter" else load_controlnet
-    control = _loaded(report, gate, f"mini-{name}", folder, load)
-    if control is None:
-        return
     _say(f"following the {name}")
     figures, rows = edges_followed(base, classifier, control, counts.followed)
-    report.figures[gate] = figures["at weight 1"] / max(1e-6, figures["at weight 0"])
+    ratio = figures["at weight 1"] / max(1e-6, figures["at weight 0"])
+    report.figures[_control_gate(name)] = ratio
     report.details[f"{name}: edge F1"] = figures
     columns = min(16, counts.followed)
     pictures = [picture for row in rows for picture in row[:columns]]
     save_grid(out / f"{name}.png", pictures, columns=columns, zoom=2)
+
+
+def _load_clip(report: Report, folder: Path | None) -> Any:
+    from transformers import CLIPModel
+
+    def load(path: Path) -> Any:
+        return CLIPModel.from_pretrained(path).float().eval()
+
+    return _loaded(report, _CLIP_GATE, "mini-clip", folder, load)
+
+
+def _load_control(report: Report, name: str, folder: Path | None) -> Any:
+    from mos_shared.zoo.judging import load_adapter, load_controlnet
+
+    load = load_adapter if name == "adapter" else load_controlnet
+    return _loaded(report, _control_gate(name), f"mini-{name}", folder, load)
+
+
+def _control_gate(name: str) -> str:
+    return f"{name}: edge F1 at weight 1 to weight 0"
 
 
 def _loaded(
