@@ -21,6 +21,7 @@ from mos_shared.files import write_atomically
 _DIGEST_BYTES: Final = 32
 _KEPT: Final = 2
 _SUFFIX: Final = ".ckpt"
+_ASIDE: Final = ".old"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,21 @@ def newest_checkpoint(folder: Path, say: Callable[[str], object]) -> Checkpoint 
     return None
 
 
+def set_aside(folder: Path) -> None:
+    """Rename all checkpoints of a folder, so that they count no more.
+
+    Raises:
+        StorageError: the folder is read-only.
+    """
+    for path in _newest_first(folder):
+        try:
+            path.replace(path.with_suffix(_ASIDE))
+        except OSError as error:
+            raise StorageError(
+                f"{path}: cannot be renamed: {error.strerror}"
+            ) from error
+
+
 def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"step-*{_SUFFIX}"), reverse=True)
 
@@ -73,4 +89,10 @@ def _read(path: Path) -> Checkpoint:
     return Checkpoint(facts.pop("step"), facts, load(body))
 
 
-__all__ = ["Checkpoint", "StorageError", "newest_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "StorageError",
+    "newest_checkpoint",
+    "save_checkpoint",
+    "set_aside",
+]

@@ -24,7 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from mos_shared.errors import StorageError, ZooError
-from mos_shared.zoo.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from mos_shared.zoo.checkpoint import (
+    Checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+    set_aside,
+)
 from mos_shared.zoo.journal import Journal
 from mos_shared.zoo.optimizer import Buffers, SharedOptimizer, Slot, layout
 
@@ -349,10 +354,12 @@ def trained(stage: Stage, state: Path, journal: Journal) -> nn.Module:
         newest_checkpoint(state / f"{stage.name}{suffix}", journal.say)
         for suffix in ("-finish", "")
     ]
-    best = max((c for c in found if c), key=lambda c: c.step, default=None)
     model = stage.build()
     slots = layout(model, stage.recipe.adam_names)
-    if best is None or best.facts["layout"] != _layout_facts(slots):
+    facts = _layout_facts(slots)
+    own = [c for c in found if c is not None and c.facts["layout"] == facts]
+    best = max(own, key=lambda c: c.step, default=None)
+    if best is None:
         raise ZooError(
             f"{state}: no trained {stage.name!r}; run `python -m mos_shared.zoo.train "
             f"{stage.name}` first"
@@ -374,6 +381,8 @@ def _restore(
         raise ZooError(f"{stage.name}: nothing to finish; train it first")
     if found is not None and found.facts["layout"] != _layout_facts(slots):
         journal.say(f"{stage.name}: the checkpoint is of another model; starting anew")
+        # Its higher steps would pass for newer ones otherwise.
+        set_aside(state / stage.name)
         found = None
     if found is not None:
         for name in Buffers.SAVED:

@@ -52,7 +52,9 @@ def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
             return merges
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
-        split = {word: _merged(tokens, best) for word, tokens in split.items()}
+        for word, tokens in split.items():
+            if best[0] in tokens:
+                split[word] = _merged(tokens, best)
 
 
 def _merged(tokens: Sequence[str], pair: tuple[str, str]) -> tuple[str, ...]:

@@ -216,5 +216,17 @@ def test_checkpoint_of_another_model_is_not_used(
     run(Parabola(), tmp_path, steps(2))
     with pytest.raises(ZooError, match="no trained"):
         trained(Parabola(width=24), tmp_path, Journal())
-    run(Parabola(width=24), tmp_path, steps(3))
+    run(Parabola(width=24), tmp_path, steps(1))
     assert "of another model; starting anew" in capsys.readouterr().out
+    # The other model's checkpoint is of a later step, and counts no more.
+    run(Parabola(width=24), tmp_path, steps(1))
+    assert "going on from step 1" in capsys.readouterr().out
+    trained(Parabola(width=24), tmp_path, Journal())
+
+
+def test_a_finish_of_another_model_does_not_hide_the_model(tmp_path: Path) -> None:
+    run(Parabola(width=24), tmp_path, steps(3))
+    finish = Span(1e9, finish=True, show_every=1e9, max_steps=2)
+    run(Parabola(width=24), tmp_path, finish)
+    run(Parabola(), tmp_path, steps(1))
+    trained(Parabola(), tmp_path, Journal())
