@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,9 @@ import psutil
 _PR_SET_CHILD_SUBREAPER: Final = 36
 GRACE_SECONDS: Final = 8.0
 """How long a process may take to end by itself."""
+
+_KILL_SECONDS: Final = 60.0
+_LOOK_EVERY_SECONDS: Final = 0.05
 
 
 class Family:
@@ -74,21 +78,40 @@ class Family:
                     os.waitpid(child.pid, os.WNOHANG)
 
     def stop(self, *, grace_seconds: float = GRACE_SECONDS) -> None:
-        """End the program and all that it started; returns once all are gone."""
+        """End the program and all that it started; returns once all are gone.
+
+        Args:
+            grace_seconds: How long they may take to end by themselves; then they are
+                killed.
+        """
         members = self._members()
         if self._root.poll() is None:
             self._root.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._root.wait(grace_seconds)
-        for attempt in (psutil.Process.terminate, psutil.Process.kill):
-            members = {*members, *self._members()}
+        members |= self._members()
+        for attempt, seconds in (
+            (psutil.Process.terminate, grace_seconds),
+            (psutil.Process.kill, _KILL_SECONDS),
+        ):
             for member in members:
                 with contextlib.suppress(psutil.Error):
                     attempt(member)
-            _, alive = psutil.wait_procs(list(members), timeout=grace_seconds / 2)
-            members = set(alive)
+            members = self._wait_for(members, seconds)
         self._root.wait()
-        self.reap()
+
+    def _wait_for(
+        self, members: set[psutil.Process], seconds: float
+    ) -> set[psutil.Process]:
+        """Wait until they and whatever they left are gone; those that are not."""
+        until = time.monotonic() + seconds
+        while True:
+            self.reap()
+            self._root.poll()
+            members = {one for one in members | self._members() if one.is_running()}
+            if not members or time.monotonic() > until:
+                return members
+            time.sleep(_LOOK_EVERY_SECONDS)
 
     def _members(self) -> set[psutil.Process]:
         own = psutil.Process()

@@ -44,6 +44,7 @@ _FOLDERS: Final = ("centre", "sites", "enrolment", "flower")
 _FILES: Final = (PLAN_FILE, JOURNAL_FILE, OUTCOME_FILE)
 _LOOK_EVERY_SECONDS: Final = 0.25
 _QUIET_SECONDS: Final = 45.0
+_GRACE_SECONDS: Final = 2.0
 _ADDRESS: Final = "127.0.0.1:9092"
 """What the welcomes of simulated sites say; nobody connects to it."""
 
@@ -195,7 +196,8 @@ def _run(
     except ServingError as error:
         raise SimulationError(str(error)) from error
     finally:
-        superlink.family.stop()
+        # Nothing that Flower or Ray still holds is needed any more.
+        superlink.family.stop(grace_seconds=_GRACE_SECONDS)
 
 
 def _workers(sites: int) -> int:

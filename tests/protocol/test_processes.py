@@ -1,0 +1,66 @@
+"""Supervised processes: none is left behind."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+from mos_protocol.processes import BackOff, Family, stopping_on_signals
+
+# A program whose child moves to a session of its own, ignores SIGTERM and outlives it.
+_PARENT = """
+import subprocess, sys
+command = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
+subprocess.Popen(command, start_new_session=True)
+"""
+_CHILD = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with open(sys.argv[1], "w") as told:
+    told.write(str(os.getpid()))
+signal.pause()
+"""
+
+
+def test_child_that_left_its_session_and_ignores_sigterm_is_ended_too(
+    tmp_path: Path,
+) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    command = [sys.executable, "-c", _PARENT, str(told), _CHILD]
+    family = Family(command, env=os.environ, log=tmp_path / "log")
+    child = psutil.Process(int(told.read_text()))
+    assert child.is_running()
+    family.stop(grace_seconds=0.1)
+    assert not child.is_running()
+    assert family.exit_code() is not None
+
+
+def test_other_children_of_this_process_are_left_alone(tmp_path: Path) -> None:
+    other = Family(_waiting(), env=os.environ, log=tmp_path / "other")
+    family = Family(_waiting(), env=os.environ, log=tmp_path / "log")
+    family.stop(grace_seconds=5.0)
+    assert other.exit_code() is None
+    other.stop(grace_seconds=5.0)
+
+
+def _waiting() -> list[str]:
+    return [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+def test_sigterm_asks_to_stop_and_the_old_handler_comes_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping_on_signals() as stopping:
+        assert not stopping
+        signal.raise_signal(signal.SIGTERM)
+        assert stopping.wait(0.0)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_waits_double_up_to_the_longest_and_start_anew_once_it_worked() -> None:
+    back_off = BackOff(first=1.0, longest=5.0)
+    assert [back_off.failed() for _ in range(4)] == [1, 2, 4, 5]
+    back_off.worked()
+    assert back_off.failed() == 1

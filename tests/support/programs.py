@@ -1,0 +1,111 @@
+"""Our commands as processes of their own, watched by what they print."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any, Final
+
+import psutil
+
+PATIENCE_SECONDS: Final = 240.0
+"""A command that says nothing of what is waited for within this time has failed."""
+
+
+class Program:
+    """One running command with `--json`, and the events it prints."""
+
+    def __init__(self, which: str, *words: object) -> None:
+        """Start `mos-server` or `mos-client`.
+
+        Args:
+            which: "server" or "client".
+            words: Its arguments.
+        """
+        code = f"from mos_{which}.cli import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, words), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+        self.seen: list[dict[str, Any]] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._errors: list[str] = []
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._threads = [
+            threading.Thread(target=self._read, args=(self._process.stdout,)),
+            threading.Thread(target=self._note, args=(self._process.stderr,)),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read(self, output: IO[str]) -> None:
+        with output:
+            for line in output:
+                self._lines.put(line)
+        self._lines.put(None)
+
+    def _note(self, output: IO[str]) -> None:
+        with output:
+            self._errors.extend(output)
+
+    def wait_for(self, event: str, **facts: object) -> dict[str, Any]:
+        """The next event of a kind that holds these facts.
+
+        Raises:
+            AssertionError: the program ended, or said nothing of it in time.
+        """
+        while True:
+            try:
+                line = self._lines.get(timeout=PATIENCE_SECONDS)
+            except queue.Empty:
+                raise AssertionError(f"no {event} {facts}: {self._story()}") from None
+            if line is None:
+                raise AssertionError(f"ended before {event} {facts}: {self._story()}")
+            told: dict[str, Any] = json.loads(line)
+            self.seen.append(told)
+            if told["event"] == event and facts.items() <= told.items():
+                return told
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it has started."""
+        own = psutil.Process(self._process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def end(self) -> int:
+        """SIGTERM; the exit code."""
+        self._process.terminate()
+        code = self._process.wait(PATIENCE_SECONDS)
+        for thread in self._threads:
+            thread.join()
+        return code
+
+    def kill(self) -> None:
+        """End it at once with all that it started, after a test that failed."""
+        if self._process.poll() is None:
+            for one in reversed(self.family()):
+                one.kill()
+        self._process.wait(PATIENCE_SECONDS)
+        for thread in self._threads:
+            thread.join()
+
+    def _story(self) -> str:
+        return f"{self.seen} {''.join(self._errors)}"
+
+
+def processes_about(folder: Path) -> list[str]:
+    """Every process of this machine whose command or environment names a folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()]
+        except psutil.Error:
+            continue
+        if any(str(folder) in word for word in words):
+            found.append(" ".join(process.cmdline()))
+    return found
