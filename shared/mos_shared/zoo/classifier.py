@@ -53,8 +53,8 @@ UNKNOWN: Final = -1
 
 _TRAINING_SEEDS: Final = 1 << 42
 _HELD_OUT_SEEDS: Final = 1 << 43
-_PAIR_EVERY: Final = 4
-"""Every fourth picture shows two subjects of different classes."""
+_PAIR_EVERY: Final = 2
+"""Every other picture shows two subjects of different classes, the harder lesson."""
 _MOST_SHIFT: Final = 4
 _AT_ONCE: Final = 128
 
@@ -133,7 +133,7 @@ class ClassifierStage:
     """Trains the classifier on renders; `loop.train` runs it."""
 
     state: Path
-    count: int = 16_000
+    count: int = 20_000
     """Pictures drawn for training."""
     held_out: int = 1000
     widths: tuple[int, int, int, int, int] = (24, 48, 64, 96, 128)

@@ -176,7 +176,7 @@ def _judge_classifier(
         pairs_told,
         shares_right,
     )
-    from mos_shared.zoo.judging import demo_colour_shift, reconstructed
+    from mos_shared.zoo.judging import demo_colour_shifts, reconstructed
 
     _say("renders and reconstructions")
     singles, pairs = held_out_renders(counts.renders)
@@ -188,15 +188,17 @@ def _judge_classifier(
     pixels, decibels = reconstructed(base, few.pixels)
     still_right = shares_right(few, judge(classifier, pixels))
     after, _ = reconstructed(base, pairs.pixels)
+    shifts = demo_colour_shifts(base, counts.demo_pictures)
     report.figures |= {
         "classifier on renders": min(right.values()),
         "classifier on reconstructions": min(still_right.values()),
         "reconstruction psnr": decibels,
-        "demo colour shift": demo_colour_shift(base, counts.demo_pictures),
+        "demo colour shift": max(shifts.values()),
     }
     report.details |= {
         "classifier on renders": right,
         "classifier on reconstructions": still_right,
+        "demo colour shift": shifts,
         "detector on renders of two": pairs_told(classifier, pairs),
         "detector on reconstructions of two": pairs_told(
             classifier, replace(pairs, pixels=after)

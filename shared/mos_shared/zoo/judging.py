@@ -154,14 +154,14 @@ def reconstructed(base: Base, pixels: Pixels) -> tuple[Pixels, float]:
     return to_pixels(r), psnr(r, x)
 
 
-def demo_colour_shift(base: Base, per_individual: int) -> float:
-    """How far the autoencoder moves a demo individual's colours at most.
+def demo_colour_shifts(base: Base, per_individual: int) -> dict[str, float]:
+    """How far the autoencoder moves each demo individual's colours.
 
     Euclidean distance in bytes of RGB between a colour's mean before and after, over
     the pixels of one individual that bear it.
     """
-    shifts = []
-    for k, instance in enumerate(DEMO_INSTANCES.values()):
+    shifts = {}
+    for k, (name, instance) in enumerate(DEMO_INSTANCES.items()):
         pictures, masks = [], []
         for i in range(per_individual):
             rng = random.Random(_DEMO_SEED + 1000 * k + i)
@@ -170,16 +170,16 @@ def demo_colour_shift(base: Base, per_individual: int) -> float:
             masks.append(drawn.masks[0])
         before = np.stack(pictures)
         after, _ = reconstructed(base, before)
-        colours = [instance.body, instance.mark_color]
+        colours = {"body": instance.body, "mark": instance.mark_color}
         if instance.pattern != "plain":
-            colours.append(instance.second)
-        for colour in colours:
+            colours["pattern"] = instance.second
+        for part, colour in colours.items():
             of_it = (np.abs(before.astype(int) - colour) <= _NEAR).all(-1)
             of_it &= np.stack(masks)
             if of_it.any():
                 moved = before[of_it].mean(0) - after[of_it].mean(0)
-                shifts.append(float(np.linalg.norm(moved)))
-    return max(shifts)
+                shifts[f"{name}: {part}"] = float(np.linalg.norm(moved))
+    return shifts
 
 
 def edges_followed(
