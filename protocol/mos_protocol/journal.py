@@ -82,5 +82,5 @@ def _event(line: bytes) -> Event | None:
     try:
         facts = json.loads(line)
         return Event(str(facts.pop("event")), facts)
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         return None

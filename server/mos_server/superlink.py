@@ -152,6 +152,12 @@ class SuperLink:
         runs = told.get("runs") or [{}]
         return str(runs[0].get("status", ""))
 
+    def certificate_stamp(self) -> int:
+        """Changes when the server's certificate on the disk does; 0 without one."""
+        if self._certificates is None:
+            return 0
+        return self._certificates.certificate.stat().st_mtime_ns
+
     def last_words(self) -> str:
         """The last line of its log that says something."""
         try:

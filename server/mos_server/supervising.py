@@ -105,7 +105,8 @@ def serve_centre(
             if not stopping:
                 ever_ready = True
                 on_event(Event("listening", {"address": settings.address}))
-                _Service(home, settings, superlink, reader, on_event).run(stopping)
+                service = _Service(home, settings, superlink, reader, on_event)
+                service.run(stopping)
         except ServingError as error:
             if not ever_ready:
                 raise
@@ -149,6 +150,7 @@ class _Service:
         self._run_id = ""
         self._submitted_at = 0.0
         self._back_off = BackOff()
+        self._certificate = superlink.certificate_stamp()
 
     def run(self, stopping: Stopping) -> None:
         """Until stopped, or until the SuperLink is gone.
@@ -164,6 +166,9 @@ class _Service:
                 raise ServingError(
                     f"Flower's SuperLink ended: {self._superlink.last_words()}"
                 )
+            if self._superlink.certificate_stamp() != self._certificate:
+                # `mos-server admit` had it issued for a further host name.
+                raise ServingError("there is a new certificate")
             self._keep_nodes()
             self._keep_run(stopping)
 

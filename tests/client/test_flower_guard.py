@@ -22,7 +22,9 @@ def built(folder: Path, **extra: str) -> bytes:
     names = {"pyproject.toml": (OURS / "pyproject.toml").read_text(), **extra}
     for name, text in names.items():
         (folder / name).write_text(text)
-    return build_fab_from_disk(folder)
+    content = build_fab_from_disk(folder)
+    assert isinstance(content, bytes)
+    return content
 
 
 def description(old: str = "", new: str = "") -> dict[str, str]:
@@ -32,7 +34,7 @@ def description(old: str = "", new: str = "") -> dict[str, str]:
 
 
 def test_our_own_app_is_taken() -> None:
-    assert check_app(build_fab_from_disk(OURS)) is None
+    check_app(build_fab_from_disk(OURS))
 
 
 def test_app_that_holds_code_is_refused(tmp_path: Path) -> None:

@@ -53,11 +53,11 @@ def start() -> Iterator[Start]:
 def admit(tmp_path: Path, base: Path, address: str, name: str) -> Path:
     """Enrol a site and have it admitted, by the two files; its home."""
     home, request = tmp_path / name, tmp_path / f"{name}.request"
-    words = ("enroll", "--name", name, "--home", home, "--out", request)
-    assert type_in(client_app, *words) == 0
-    words = ("admit", request, "--out", tmp_path / f"{name}.welcome")
-    words += ("--home", tmp_path / "centre", "--address", address, "--base", base)
-    assert type_in(server_app, *words) == 0
+    enroll = ("enroll", "--name", name, "--home", home, "--out", request)
+    assert type_in(client_app, *enroll) == 0
+    answer = ("admit", request, "--out", tmp_path / f"{name}.welcome")
+    where = ("--home", tmp_path / "centre", "--address", address, "--base", base)
+    assert type_in(server_app, *answer, *where) == 0
     return home
 
 
