@@ -24,6 +24,7 @@ _LOOK_EVERY_SECONDS: Final = 0.3
 _HEALTHY_AFTER_SECONDS: Final = 60.0
 _SILENT_AFTER_SECONDS: Final = 60.0
 _RESTART_AFTER_SECONDS: Final = 300.0
+_DRAIN_SECONDS: Final = 15.0
 _MAX_LOG_BYTES: Final = 16 * 2**20
 
 OnEvent = Callable[[Event], bool]
@@ -80,6 +81,7 @@ def join_centre(
         try:
             while not stopping.wait(_LOOK_EVERY_SECONDS):
                 if any([on_event(event) for event in reader.new()]):
+                    hearing.wait_for_more(stopping)
                     return True
                 family.reap()
                 if hearing.just_fell_silent():
@@ -134,15 +136,24 @@ class _Hearing:
         self._since = time.time()
         self._told = False
 
+    def _heard_at(self) -> float:
+        return self._path.stat().st_mtime if self._path.exists() else 0.0
+
     def _silence(self) -> float:
-        heard = self._path.stat().st_mtime if self._path.exists() else 0.0
-        return time.time() - max(heard, self._since)
+        return time.time() - max(self._heard_at(), self._since)
 
     def just_fell_silent(self) -> bool:
         """Once per silence."""
         silent = self._silence() > _SILENT_AFTER_SECONDS
         first, self._told = silent and not self._told, silent
         return first
+
+    def wait_for_more(self, stopping: Stopping) -> None:
+        """Until the centre speaks anew, so that the last answer has reached it."""
+        heard, until = self._heard_at(), time.monotonic() + _DRAIN_SECONDS
+        while self._heard_at() == heard and time.monotonic() < until:
+            if stopping.wait(_LOOK_EVERY_SECONDS):
+                return
 
     def seems_lost(self) -> bool:
         """Whether a new connection is worth a try."""

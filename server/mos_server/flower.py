@@ -6,21 +6,20 @@ is in the registry, and a new run goes on from there.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from flwr.app import Context, Message
+from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from mos_protocol.errors import MalformedError
-from mos_protocol.flower_records import blob_of, content_bytes, to_records, values_of
 from mos_protocol.journal import Journal
-from mos_protocol.messages import BLOB_KEY, CONFIG_KEY, PlainDict, TuneAsk
+from mos_protocol.messages import TuneAsk
 from mos_protocol.simulation_plan import SimulationPlan
 from mos_server.conversation import Conversation
 from mos_server.desk import Desk
-from mos_server.federation import ConversationSettings, Reply
+from mos_server.federation import ConversationSettings
+from mos_server.flower_carrier import FlowerCarrier
 from mos_server.flower_names import ALIVE_FILE, CENTRE_FOLDER, JOURNAL_FILE
 from mos_server.fusion_worker import FusionWorker
 from mos_server.home import CentreHome
@@ -28,72 +27,7 @@ from mos_server.registry import Registry
 from mos_shared.base_files import read_inventory
 
 _LOOK_EVERY_SECONDS: Final = 0.3
-_LOOK_FOR_NODES_EVERY_SECONDS: Final = 1.0
 _TOUCH_EVERY_SECONDS: Final = 5.0
-
-
-class FlowerCarrier:
-    """Carries our messages over a Flower grid."""
-
-    def __init__(self, grid: Grid) -> None:
-        """A carrier for one run."""
-        self._grid = grid
-        self._nodes: dict[int, bytes] = {}
-        self._looked_at = float("-inf")
-
-    def nodes(self) -> Mapping[int, bytes]:
-        """The nodes that are connected, each with its public key (PEM)."""
-        now = time.monotonic()
-        if now - self._looked_at >= _LOOK_FOR_NODES_EVERY_SECONDS:
-            self._looked_at = now
-            self._nodes = {
-                int(node.node_id): bytes(node.public_key)
-                for node in self._grid.get_nodes()
-            }
-        return self._nodes
-
-    def send(
-        self,
-        node: int,
-        action: str,
-        values: PlainDict | None,
-        blob: bytes | None,
-        *,
-        ttl_seconds: float,
-    ) -> str:
-        """Send one message; its id, or "" where Flower did not take it."""
-        content = to_records(values, blob)
-        message = Message(content, node, action, ttl=ttl_seconds)
-        return next(iter(self._grid.push_messages([message])), "")
-
-    def receive(self, message_ids: Sequence[str]) -> Sequence[Reply]:
-        """The replies that have come for some messages."""
-        return [
-            reply_of(message, message.metadata.reply_to_message_id)
-            for message in self._grid.pull_messages(message_ids)
-        ]
-
-
-def reply_of(message: Message, message_id: str) -> Reply:
-    """A site's message as the conversation sees it; nothing in it is judged.
-
-    Args:
-        message: What Flower brought.
-        message_id: Of the message that it answers.
-    """
-    if message.has_error():
-        reason = message.error.reason or f"Flower's error {message.error.code}"
-        return Reply(message_id, error=reason)
-    content = message.content
-    try:
-        return Reply(
-            message_id,
-            values=values_of(content) if CONFIG_KEY in content else None,
-            blob=blob_of(content) if BLOB_KEY in content else None,
-            bytes=content_bytes(content),
-        )
-    except MalformedError as error:
-        return Reply(message_id, error=str(error))
 
 
 def main(grid: Grid, context: Context) -> None:

@@ -12,7 +12,7 @@ from mos_client.home import SiteHome
 from mos_protocol.flower_records import to_records
 from mos_protocol.messages import PlainDict
 from mos_server.federation import Reply
-from mos_server.flower import reply_of
+from mos_server.flower_carrier import reply_of
 from mos_server.fusion import FusionSettings
 from mos_server.nodes import node_key
 from mos_server.publishing import publish
