@@ -5,9 +5,9 @@
 One JSON line a layer, one for each kind of input, and one for all of them. Both
 methods minimise the paper's objective in the same run; `ratio` says how many times
 longer L-BFGS took, `objective` how its result compares with the closed form's (above
-1: worse). L-BFGS is given the second moments too; the reference runs it on the inputs
-themselves, which takes longer still. Random concepts stand in for tuned ones: times depend on sizes alone, and
-the inputs are the base's own.
+1: worse). L-BFGS is given the second moments too, where the reference runs it on the
+inputs themselves. Random concepts stand in for tuned ones: times depend on sizes alone,
+and the inputs are the base's own.
 """
 
 import argparse
