@@ -34,7 +34,12 @@ def _guarded_connection(*arguments: Any, **options: Any) -> Iterator[tuple[Any, 
 
         def checked(fab_hash: str, run_id: int) -> Any:
             fab = get_fab(fab_hash, run_id)
-            check_app(fab.content)
+            try:
+                check_app(fab.content)
+            except ForeignAppError as error:
+                # Told here: Flower logs the exception, swallows it, and ends.
+                _journal().write("app-refused", reason=str(error))
+                raise
             return fab
 
         parts[_GET_FAB] = checked
@@ -51,8 +56,6 @@ def main() -> NoReturn:
         code = 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
-    except ForeignAppError as error:
-        _journal().write("app-refused", reason=str(error))
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()

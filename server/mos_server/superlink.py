@@ -132,14 +132,18 @@ class SuperLink:
             return {"success": False, "error-message": words[-1] if words else ""}
         return told
 
-    def submit(self, *options: str) -> str:
-        """Submit the code-less app; the run's id.
+    def submit(self, *options: str, app: Path | None = None) -> str:
+        """Submit an app; the run's id.
+
+        Args:
+            options: Further options of `flwr run`.
+            app: The app's folder; the code-less one of this project by default.
 
         Raises:
             ServingError: Flower did not take it.
         """
-        app = str(files("mos_server") / "flower-app")
-        told = self.flwr("run", app, CONNECTION, *options)
+        folder = app or Path(str(files("mos_server") / "flower-app"))
+        told = self.flwr("run", str(folder), CONNECTION, *options)
         if not told.get("run-id"):
             raise ServingError(
                 f"Flower took no run: {told.get('error-message') or told}"

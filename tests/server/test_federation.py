@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,21 @@ from mos_client.home import SiteHome
 from mos_client.outbox import Outbox
 from mos_client.releases import ReleaseStore
 from mos_protocol.flower_env import free_port
+from mos_protocol.processes import Stopping
 from mos_server.cli import app as server_app
 from mos_server.home import CentreHome
 from mos_server.registry import Registry
 from mos_server.simulation import simulate
 from mos_server.simulation_outcome import SimulationOutcome
 from mos_server.simulation_progress import SimulationProgress
+from mos_server.superlink import SuperLink
 from mos_shared.base_files import read_inventory
 from mos_shared.concept import FusedModel
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.pictures import save_pictures
 from tests.support.programs import Program, processes_about
+from tests.support.sites import Centre
 from tests.support.typing_in import type_in
 
 QUICK = {"fusion": {"steps": 1, "scenes": [""], "prior_subjects": ["dog"]}}
@@ -138,6 +142,73 @@ def test_simulation_runs_from_pictures_to_a_release_that_every_site_holds(
     }
     assert seen[-1].finished
     assert processes_about(tmp_path) == []
+
+
+FOREIGN = {
+    "pyproject.toml": """
+[project]
+name = "foreign"
+version = "0.1.0"
+description = "An app that brings code."
+license = "Apache-2.0"
+dependencies = []
+[tool.flwr.app]
+publisher = "foreign"
+[tool.flwr.app.components]
+serverapp = "foreign.apps:server"
+clientapp = "foreign.apps:client"
+""",
+    "foreign/__init__.py": "",
+    "foreign/apps.py": """
+import pathlib, time
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+server = ServerApp()
+client = ClientApp()
+
+@server.main()
+def main(grid, context):
+    while not (nodes := list(grid.get_node_ids())):
+        time.sleep(0.2)
+    content = RecordDict({"mos": ConfigRecord({"a": 1})})
+    list(grid.push_messages([Message(content, nodes[0], "query")]))
+    time.sleep(3600)
+
+@client.query()
+def query(message, context):
+    pathlib.Path("%s").write_text("the centre's code ran")
+    return Message(message.content, reply_to=message)
+""",
+}
+
+
+@pytest.mark.slow
+def test_code_that_a_centre_sends_never_runs_at_a_site(
+    tmp_path: Path, start: Start
+) -> None:
+    ran = tmp_path / "ran"
+    for name, text in FOREIGN.items():
+        path = tmp_path / "foreign-app" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace("%s", str(ran)))
+    address = f"127.0.0.1:{free_port()}"
+    home = SiteHome.open(tmp_path / "north", create=True)
+    welcome = Centre.at(tmp_path / "centre").enrol(home, "north")
+    own = replace(welcome, address=address).to_bytes()
+    (tmp_path / "north.welcome").write_bytes(own)
+    where = ["--fleet-api-address", address]
+    superlink = SuperLink(tmp_path / "flower", where, certificates=None)
+    try:
+        superlink.wait_until_ready(Stopping())
+        superlink.submit(app=tmp_path / "foreign-app")
+        words = ("join", tmp_path / "north.welcome", "--home", home.folder)
+        told = start("client", *words).wait_for("app-refused")
+        assert "foreign/__init__.py" in told["reason"]
+    finally:
+        superlink.family.stop()
+    assert not ran.exists()
 
 
 def test_centre_off_loopback_without_tls_is_refused_before_anything_starts(
