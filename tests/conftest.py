@@ -1,7 +1,6 @@
 """What all tests share: golden bytes that change only when asked to."""
 
 import os
-import os
 from collections.abc import Callable
 from pathlib import Path
 

@@ -11,6 +11,11 @@ ZOO_NAMES: Final = ("mini", "mini-clip", "mini-adapter", "mini-controlnet")
 _WEIGHTS: Final = Path(__file__).parent / "weights"
 
 
+def weights_folder() -> Path:
+    """Where this installation keeps the zoo's models."""
+    return _WEIGHTS
+
+
 def zoo_path(name: str) -> Path:
     """The directory of one of the zoo's models.
 

@@ -1,0 +1,131 @@
+"""Write the mini zoo's directories from trained states.
+
+    python -m mos_shared.zoo.assemble [--state .zoo] [--out DIR]
+
+`mini` is a `StableDiffusionPipeline` directory and `mini-clip` a `CLIPModel` directory,
+in float16, each written beside its place and then put there whole.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from transformers import CLIPImageProcessor
+
+from mos_shared.errors import MosError, StorageError
+from mos_shared.zoo.clip import ClipStage
+from mos_shared.zoo.journal import Journal
+from mos_shared.zoo.latents import vae_folder
+from mos_shared.zoo.loop import trained
+from mos_shared.zoo.path import weights_folder
+from mos_shared.zoo.tokenizer import load_tokenizer, save_vocabulary
+from mos_shared.zoo.unet import UnetStage, noise_schedule
+
+DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "sample": {
+        "steps": 20,
+        "guidance": 5.0,
+        "scheduler": "DPMSolverMultistepScheduler",
+    },
+    "tune": {
+        "steps": 240,
+        "batch_size": 4,
+        "embedding_rate": 1e-3,
+        "text_rate": 2e-3,
+        "unet_rate": 2e-3,
+    },
+}
+"""What `mini` says of its own use, in `mos_defaults.json`."""
+
+
+def assemble_base(state: Path, out: Path) -> Path:
+    """The base as a pipeline directory, `out / "mini"`.
+
+    Raises:
+        ZooError: a stage was not trained yet.
+        StorageError: the disk is full or read-only.
+    """
+    denoiser: Any = trained(UnetStage(state), state, Journal())
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(vae_folder(state)),
+        text_encoder=denoiser.text,
+        tokenizer=load_tokenizer(),
+        unet=denoiser.unet,
+        scheduler=noise_schedule(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).to(dtype=torch.float16)
+
+    def write(folder: Path) -> None:
+        pipeline.save_pretrained(folder)
+        save_vocabulary(folder / "tokenizer")
+        text = json.dumps(DEFAULTS, indent=2)
+        (folder / "mos_defaults.json").write_text(f"{text}\n")
+
+    return _put(out / "mini", write)
+
+
+def assemble_clip(state: Path, out: Path) -> Path:
+    """The metrics' CLIP as a transformers directory, `out / "mini-clip"`.
+
+    Raises:
+        ZooError: the stage was not trained yet.
+        StorageError: the disk is full or read-only.
+    """
+    model: Any = trained(ClipStage(state / "data"), state, Journal())
+    side = model.config.vision_config.image_size
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+    )
+
+    def write(folder: Path) -> None:
+        model.half().save_pretrained(folder)
+        processor.save_pretrained(folder)
+        load_tokenizer().save_pretrained(folder)
+        save_vocabulary(folder)
+
+    return _put(out / "mini-clip", write)
+
+
+def _put(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a folder beside `folder`, which then takes its place."""
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        write(beside)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise StorageError(f"{folder}: cannot be written: {error.strerror}") from error
+    return folder
+
+
+def main() -> int:
+    """Write whatever is trained; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mos_shared.zoo.assemble")
+    parser.add_argument("--state", type=Path, default=Path(".zoo"))
+    parser.add_argument("--out", type=Path, default=weights_folder())
+    options = parser.parse_args()
+    try:
+        for assemble in (assemble_base, assemble_clip):
+            print(assemble(options.state, options.out))
+    except MosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
