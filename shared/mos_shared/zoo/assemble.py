@@ -20,6 +20,7 @@ from transformers import CLIPImageProcessor
 
 from mos_shared.errors import MosError, StorageError
 from mos_shared.zoo.clip import ClipStage
+from mos_shared.zoo.instance import CLASSES
 from mos_shared.zoo.journal import Journal
 from mos_shared.zoo.latents import vae_folder
 from mos_shared.zoo.loop import trained
@@ -32,13 +33,16 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "steps": 20,
         "guidance": 5.0,
         "scheduler": "DPMSolverMultistepScheduler",
+        "width": 64,
+        "height": 64,
     },
     "tune": {
         "steps": 240,
-        "batch_size": 4,
+        "batch_size": 8,
         "embedding_rate": 1e-3,
-        "text_rate": 2e-3,
+        "text_rate": 2e-4,
         "unet_rate": 2e-3,
+        "class_words": list(CLASSES),
     },
 }
 """What `mini` says of its own use, in `mos_defaults.json`."""
