@@ -38,6 +38,12 @@ def sample(
     images: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    isolation: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of the steps that regions do not see each other."
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="A diffusers scheduler's name.")
     ] = None,
@@ -66,6 +72,7 @@ def sample(
             steps=steps,
             guidance=guidance,
             scheduler=scheduler,
+            isolation=isolation,
             on_step=lambda: display.advance(task),
         )
     written = [_write(out, index, image) for index, image in enumerate(pictures)]

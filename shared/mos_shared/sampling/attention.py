@@ -5,10 +5,14 @@ region's cells, cross-attention attends to the region's prompt; where regions ov
 their outputs are averaged by weight; outside, the context prompt counts. Keys and
 values of all prompts are projected once per picture, not once per step, and each
 region's queries are its own cells alone.
+
+While `isolated`, self-attention too stays inside a region: each region's subject is
+laid out as if it had the picture to itself. Otherwise one subject, once begun, talks
+its neighbours out of having one of their own. Not in the paper.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,24 +38,45 @@ class RegionText:
 
 @contextmanager
 def regional_attention(
-    unet: Any, regions: Sequence[RegionText], latent_size: tuple[int, int]
-) -> Iterator[None]:
+    unet: Any,
+    regions: Sequence[RegionText],
+    latent_size: tuple[int, int],
+    *,
+    isolation: float = 0.0,
+) -> Iterator[Callable[[float], None]]:
     """Let every cross-attention of `unet` attend by region.
 
     Args:
         unet: The UNet; inside `layerwise`, with the context as its text.
         regions: At least one.
         latent_size: Height and width of the latents in cells.
+        isolation: The first share of the steps, 0 to 1, in which self-attention too
+            stays inside each region.
+
+    Yields:
+        To be told, after every step, what share of the steps is done.
     """
     kept = dict(unet.attn_processors)
     cells = _Cells([region.box for region in regions], latent_size, len(kept))
-    regional = {
+    regional: dict[str, Any] = {
         f"{name}.processor": RegionalProcessor(layer, regions, cells)
         for layer, name in enumerate(cross_attentions(unet))
     }
-    unet.set_attn_processor(kept | regional)
+    isolated = {
+        name: IsolatedProcessor([region.weight for region in regions], cells)
+        for name in kept
+        if name.endswith(".attn1.processor")
+    }
+    unet.set_attn_processor(kept | regional | (isolated if isolation > 0 else {}))
+
+    def done(share: float) -> None:
+        if share >= isolation:
+            # The cross-attentions' processors are the same objects: they keep their
+            # keys and values.
+            unet.set_attn_processor(kept | regional)
+
     try:
-        yield
+        yield done
     finally:
         unet.set_attn_processor(kept)
 
@@ -110,6 +135,42 @@ class RegionalProcessor:
         for region in self._regions:
             text = region.hidden[:, self._layer].to(context)
             self._own.append((attn.to_k(text), attn.to_v(text)))
+
+
+class IsolatedProcessor:
+    """Self-attention in which every region sees its own cells alone.
+
+    Cells outside every region see the whole picture; where regions overlap, their
+    outputs are averaged by weight.
+    """
+
+    def __init__(self, weights: Sequence[float], cells: "_Cells") -> None:
+        """Take the regions' weights and cells."""
+        self._weights, self._cells = weights, cells
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Float[Tensor, "batch cells channels"],
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Float[Tensor, "batch cells channels"]:
+        """Attend; the arguments are those of diffusers' own processors."""
+        projections = (attn.to_q, attn.to_k, attn.to_v)
+        query, key, value = (project(hidden_states) for project in projections)
+        outside, inside = self._cells.of(query.shape[1], query.device)
+        result = torch.zeros_like(query)
+        total = torch.zeros(query.shape[1], 1, dtype=query.dtype, device=query.device)
+        if len(outside):
+            result[:, outside] = _attend(attn, query[:, outside], key, value)
+            total[outside] = 1
+        for weight, cells in zip(self._weights, inside, strict=True):
+            output = _attend(attn, query[:, cells], key[:, cells], value[:, cells])
+            result.index_add_(1, cells, weight * output)
+            total.index_add_(0, cells, torch.full_like(total[: len(cells)], weight))
+        mixed: Tensor = attn.to_out[1](attn.to_out[0](result / total))
+        return mixed
 
 
 class _Cells:

@@ -39,6 +39,7 @@ class Sampler:
         steps: int | None = None,
         guidance: float | None = None,
         scheduler: str | None = None,
+        isolation: float | None = None,
         on_step: OnStep = lambda: None,
     ) -> list[Image.Image]:
         """One picture a seed.
@@ -50,6 +51,8 @@ class Sampler:
             steps: Sampling steps; the base's own by default.
             guidance: Classifier-free guidance; the base's own by default.
             scheduler: A diffusers scheduler's class name; the base's own by default.
+            isolation: The first share of the steps, 0 to 1, in which self-attention
+                stays inside each region; the base's own by default, else 0.
             on_step: Called after every step.
 
         Raises:
@@ -64,23 +67,28 @@ class Sampler:
         text = self._encoder.encode([layout.prompt, layout.negative_prompt])
         stacked = text.stacked()
         latents = (layout.height // factor, layout.width // factor)
+        total = steps or defaults.get("steps", 25)
+        apart = isolation if isolation is not None else defaults.get("isolation", 0.0)
+        tell: Callable[[float], None] = _ignore
         with ExitStack() as stack:
             stack.enter_context(layerwise(self._base.unet))
             stack.enter_context(_scheduler(self._base, name))
             if layout.regions:
                 regions = self._region_texts(layout, guided=strength > 1)
-                stack.enter_context(
-                    regional_attention(self._base.unet, regions, latents)
+                tell = stack.enter_context(
+                    regional_attention(
+                        self._base.unet, regions, latents, isolation=apart
+                    )
                 )
             output = self._base.pipeline(
                 prompt_embeds=stacked[:1].expand(len(seeds), -1, -1),
                 negative_prompt_embeds=stacked[1:].expand(len(seeds), -1, -1),
                 height=layout.height,
                 width=layout.width,
-                num_inference_steps=steps or defaults.get("steps", 25),
+                num_inference_steps=total,
                 guidance_scale=strength,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-                callback_on_step_end=_calling(on_step),
+                callback_on_step_end=_calling(on_step, tell, total),
                 **self._pooled(text.pooled, len(seeds)),
             )
         return list(output.images)
@@ -147,9 +155,16 @@ def _check_size(layout: Layout, factor: int) -> None:
             )
 
 
-def _calling(on_step: OnStep) -> Callable[..., dict[str, Any]]:
+def _calling(
+    on_step: OnStep, share_done: Callable[[float], None], total: int
+) -> Callable[..., dict[str, Any]]:
     def tell(pipe: Any, step: int, timestep: Any, kwargs: Any) -> dict[str, Any]:
+        share_done((step + 1) / total)
         on_step()
         return dict(kwargs)
 
     return tell
+
+
+def _ignore(share: float) -> None:
+    """Nothing changes as the steps go by."""

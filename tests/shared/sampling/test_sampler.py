@@ -10,6 +10,7 @@ from mos_shared.applying import as_fused
 from mos_shared.base import Base, load_base
 from mos_shared.errors import LayoutError, PromptError
 from mos_shared.sampling import Layout, Region, sampling
+from mos_shared.sampling.attention import RegionText, regional_attention
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 
@@ -23,10 +24,14 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return load_base(str(save_tiny_sd(tmp_path_factory.mktemp("base"))))
 
 
-def draw(base: Base, layout: Layout, guidance: float = 5.0) -> Pixels:
+def draw(
+    base: Base, layout: Layout, guidance: float = 5.0, isolation: float = 0.0
+) -> Pixels:
     model = as_fused(random_concept(base.inventory, "rex"))
     with sampling(base, model) as sampler:
-        images = sampler.sample(layout, seeds=[3, 4], steps=3, guidance=guidance)
+        images = sampler.sample(
+            layout, seeds=[3, 4], steps=3, guidance=guidance, isolation=isolation
+        )
     return np.stack([np.asarray(image, dtype=np.float64) for image in images])
 
 
@@ -48,14 +53,39 @@ def test_without_regions_it_is_the_stock_picture(base: Base) -> None:
     assert np.array_equal(np.asarray(ours[0]), np.asarray(stock[0]))
 
 
+@pytest.mark.parametrize("isolation", [0.0, 1.0])
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_region_over_everything_is_that_prompts_picture(
-    base: Base, guidance: float
+    base: Base, guidance: float, isolation: float
 ) -> None:
     plain = draw(base, Layout("<rex> in the snow", 32, 16), guidance)
     regions = (Region("<rex> in the snow", WHOLE),)
-    regional = draw(base, Layout("a dog", 32, 16, regions=regions), guidance)
+    layout = Layout("a dog", 32, 16, regions=regions)
+    regional = draw(base, layout, guidance, isolation)
     assert np.abs(plain - regional).max() <= 1  # of 255, rounding
+
+
+def test_isolated_self_attention_does_not_see_the_other_region(base: Base) -> None:
+    layer = next(m for n, m in base.unet.named_modules() if n.endswith(".attn1"))
+    hidden = torch.randn(1, 32, layer.to_q.in_features)
+    changed = hidden.clone().view(1, 4, 8, -1)
+    changed[:, :, 4:] += 1.0
+    text = torch.zeros(1, base.inventory.layers, 4, 32)
+    regions = [RegionText(LEFT, 1.0, text), RegionText(RIGHT, 1.0, text)]
+
+    def left_half(inputs: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = layer(inputs)
+        return output.view(1, 4, 8, -1)[:, :, :4]
+
+    other = changed.view_as(hidden)
+    with torch.no_grad():
+        assert not torch.allclose(left_half(hidden), left_half(other))
+        with regional_attention(base.unet, regions, (4, 8), isolation=0.5) as done:
+            assert torch.equal(left_half(hidden), left_half(other))
+            done(0.4)
+            assert torch.equal(left_half(hidden), left_half(other))
+            done(0.5)
+            assert not torch.allclose(left_half(hidden), left_half(other))
 
 
 def test_region_changes_the_picture_and_leaves_the_base(base: Base) -> None:
