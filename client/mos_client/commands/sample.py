@@ -38,6 +38,12 @@ def sample(
     images: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
+    lead: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of the steps that --prompt lays out alone."
+        ),
+    ] = None,
     isolation: Annotated[
         float | None,
         typer.Option(
@@ -72,6 +78,7 @@ def sample(
             steps=steps,
             guidance=guidance,
             scheduler=scheduler,
+            lead=lead,
             isolation=isolation,
             on_step=lambda: display.advance(task),
         )

@@ -111,9 +111,9 @@ def draw(
     placeholders = [name.placeholder for name in names.values()]
     ordinary = [with_article(name.class_word) for name in names.values()]
     side = working_side(base.folder)
-    layout = regional_layout(placeholders, side)
+    layout = regional_layout(placeholders, ordinary, side)
     direct = direct_layout(placeholders, side)
-    bare = regional_layout(ordinary, side)
+    bare = regional_layout(ordinary, ordinary, side)
     return DemoPictures(
         pairs=pairs,
         layout=layout,

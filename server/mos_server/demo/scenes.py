@@ -37,22 +37,28 @@ def boxes(count: int) -> list[Box]:
     return [(index / count, 0.0, (index + 1) / count, 1.0) for index in range(count)]
 
 
-def regional_layout(subjects: Sequence[str], side: int) -> Layout:
+def regional_layout(subjects: Sequence[str], kinds: Sequence[str], side: int) -> Layout:
     """A wide picture, each subject in its own square.
 
     Args:
         subjects: Placeholders, or "a cat" and so on for the bare base.
+        kinds: "a cat" and so on: the context names what stands where.
         side: Pixels of one square, and of the picture's height.
     """
     regions = tuple(
         Region(f"a photo of {subject} {CONTEXT}", box)
         for subject, box in zip(subjects, boxes(len(subjects)), strict=True)
     )
-    return Layout(f"a photo {CONTEXT}", side * len(subjects), side, regions=regions)
+    context = f"a photo of {_listed(kinds)} {CONTEXT}"
+    return Layout(context, side * len(subjects), side, regions=regions)
 
 
 def direct_layout(subjects: Sequence[str], side: int) -> Layout:
     """The same picture by one ordinary prompt that names every subject."""
+    prompt = f"a photo of {_listed(subjects)} {CONTEXT}"
+    return Layout(prompt, side * len(subjects), side)
+
+
+def _listed(subjects: Sequence[str]) -> str:
     parts = [", ".join(subjects[:-1]), subjects[-1]]
-    listed = " and ".join(part for part in parts if part)
-    return Layout(f"a photo of {listed} {CONTEXT}", side * len(subjects), side)
+    return " and ".join(part for part in parts if part)

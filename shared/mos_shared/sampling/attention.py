@@ -8,7 +8,9 @@ region's queries are its own cells alone.
 
 While `isolated`, self-attention too stays inside a region: each region's subject is
 laid out as if it had the picture to itself. Otherwise one subject, once begun, talks
-its neighbours out of having one of their own. Not in the paper.
+its neighbours out of having one of their own. During the `lead`, the context alone
+counts everywhere: a sentence that names every class puts each in its place, and the
+regions then make individuals of them. Neither is in the paper.
 """
 
 import math
@@ -42,6 +44,7 @@ def regional_attention(
     regions: Sequence[RegionText],
     latent_size: tuple[int, int],
     *,
+    lead: float = 0.0,
     isolation: float = 0.0,
 ) -> Iterator[Callable[[float], None]]:
     """Let every cross-attention of `unet` attend by region.
@@ -50,8 +53,10 @@ def regional_attention(
         unet: The UNet; inside `layerwise`, with the context as its text.
         regions: At least one.
         latent_size: Height and width of the latents in cells.
-        isolation: The first share of the steps, 0 to 1, in which self-attention too
-            stays inside each region.
+        lead: The first share of the steps, 0 to 1, in which the context alone counts
+            everywhere and lays the picture out.
+        isolation: The share of the steps up to which, after the lead, self-attention
+            too stays inside each region.
 
     Yields:
         To be told, after every step, what share of the steps is done.
@@ -67,14 +72,16 @@ def regional_attention(
         for name in kept
         if name.endswith(".attn1.processor")
     }
-    unet.set_attn_processor(kept | regional | (isolated if isolation > 0 else {}))
 
     def done(share: float) -> None:
-        if share >= isolation:
-            # The cross-attentions' processors are the same objects: they keep their
-            # keys and values.
+        if share < lead:
+            unet.set_attn_processor(dict(kept))
+        elif share < isolation:
+            unet.set_attn_processor(kept | regional | isolated)
+        else:
             unet.set_attn_processor(kept | regional)
 
+    done(0.0)
     try:
         yield done
     finally:

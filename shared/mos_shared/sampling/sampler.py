@@ -39,6 +39,7 @@ class Sampler:
         steps: int | None = None,
         guidance: float | None = None,
         scheduler: str | None = None,
+        lead: float | None = None,
         isolation: float | None = None,
         on_step: OnStep = lambda: None,
     ) -> list[Image.Image]:
@@ -51,8 +52,10 @@ class Sampler:
             steps: Sampling steps; the base's own by default.
             guidance: Classifier-free guidance; the base's own by default.
             scheduler: A diffusers scheduler's class name; the base's own by default.
-            isolation: The first share of the steps, 0 to 1, in which self-attention
-                stays inside each region; the base's own by default, else 0.
+            lead: The first share of the steps, 0 to 1, in which the context's prompt
+                lays out the whole picture; the base's own by default, else 0.
+            isolation: The share of the steps up to which self-attention then stays
+                inside each region; the base's own by default, else 0.
             on_step: Called after every step.
 
         Raises:
@@ -68,6 +71,7 @@ class Sampler:
         stacked = text.stacked()
         latents = (layout.height // factor, layout.width // factor)
         total = steps or defaults.get("steps", 25)
+        first = lead if lead is not None else defaults.get("lead", 0.0)
         apart = isolation if isolation is not None else defaults.get("isolation", 0.0)
         tell: Callable[[float], None] = _ignore
         with ExitStack() as stack:
@@ -77,7 +81,11 @@ class Sampler:
                 regions = self._region_texts(layout, guided=strength > 1)
                 tell = stack.enter_context(
                     regional_attention(
-                        self._base.unet, regions, latents, isolation=apart
+                        self._base.unet,
+                        regions,
+                        latents,
+                        lead=first,
+                        isolation=apart,
                     )
                 )
             output = self._base.pipeline(

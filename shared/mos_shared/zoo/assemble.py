@@ -31,10 +31,11 @@ from mos_shared.zoo.unet import UnetStage, noise_schedule
 DEFAULTS: Final[dict[str, dict[str, Any]]] = {
     "sample": {
         "steps": 20,
-        "guidance": 5.0,
+        "guidance": 3.0,
         "scheduler": "DPMSolverMultistepScheduler",
         "width": 64,
         "height": 64,
+        "lead": 0.2,
     },
     "tune": {
         "steps": 240,
@@ -43,6 +44,18 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "text_rate": 2e-4,
         "unet_rate": 2e-3,
         "class_words": list(CLASSES),
+    },
+    "fusion": {
+        "ridge": 0.01,
+        "prior": 0.3,
+        "prior_subjects": [
+            *("red cat", "blue dog", "yellow bird", "green robot", "pink car"),
+            *("striped house with a hat", "black boat and a purple fish"),
+            *("cat and a dog", "red cat, a green robot and a blue dog"),
+            *("car next to a bird", "white fish with red spots", "robot", "dog"),
+            *("boat on the left and a house on the right", "cat, a robot and a dog"),
+            "spotted dog with a green scarf",
+        ],
     },
 }
 """What `mini` says of its own use, in `mos_defaults.json`."""
