@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from mos_server.demo.scenes import (
+    SEED,
     Name,
     direct_layout,
     regional_layout,
@@ -151,7 +152,7 @@ class _Artist:
             return self._draw(sampler, layout, what)
 
     def _draw(self, sampler: Sampler, layout: Layout, what: str) -> Image.Image:
-        image = sampler.sample(layout, seeds=[self._seed])[0]
+        image = sampler.sample(layout, seeds=[self._seed + SEED])[0]
         self._done += 1
         self._tell(what, self._done, self._total)
         return image

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mos_server.demo.drawing import DemoPictures
 from mos_server.demo.record import Record
+from mos_server.demo.scenes import SEED
 from mos_server.demo.story import DemoStory, RegionStory, SiteStory, WireStory
 from mos_server.simulation_outcome import SimulationOutcome, SiteOutcome
 
@@ -56,7 +57,7 @@ def tell(
         bare_prompts=pictures.bare_prompts,
         sites=sites,
         wire=[_wire(asked, site, record) for site in outcome.sites],
-        seed=asked.seed,
+        seed=asked.seed + SEED,
         release_bytes=outcome.release_bytes,
         drift=float(record.report["drift"]),
         seconds=seconds,

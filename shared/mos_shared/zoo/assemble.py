@@ -35,7 +35,7 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "scheduler": "DPMSolverMultistepScheduler",
         "width": 64,
         "height": 64,
-        "lead": 0.2,
+        "lead": 0.4,
     },
     "tune": {
         "steps": 240,
