@@ -35,7 +35,7 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "scheduler": "DPMSolverMultistepScheduler",
         "width": 64,
         "height": 64,
-        "lead": 0.4,
+        "lead": 0.5,
     },
     "tune": {
         "steps": 240,
