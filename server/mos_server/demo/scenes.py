@@ -10,8 +10,8 @@ CONTEXT: Final = "on the beach"
 """The scene of the picture that holds all concepts."""
 
 SEED: Final = 6
-"""Added to the demo's seed for every picture's first noise. Chosen by eye among nine for
-the picture that holds all concepts: in the others one of the three is fainter."""
+"""Added to the demo's seed for every picture's first noise. Chosen by eye among nine:
+in the others the individuals in the common picture differ more from their own."""
 
 SCENES: Final = ("", "in the snow", "in the forest", "at night")
 """Endings of the prompts that each concept is drawn by, before and after fusion."""
