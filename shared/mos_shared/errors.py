@@ -8,6 +8,7 @@
     ├── PromptError              a prompt cannot be encoded as it stands
     ├── LayoutError              a layout of regions contradicts itself
     ├── TuningError              a tuning run cannot start, go on or be resumed
+    ├── MetricsError             a model to judge pictures with is missing or broken
     ├── StorageError             a file cannot be written or read back
     └── ZooError                 a part of the mini zoo is missing or broken
 
@@ -46,6 +47,10 @@ class LayoutError(MosError):
 
 class TuningError(MosError):
     """A tuning run cannot start, go on or be resumed."""
+
+
+class MetricsError(MosError):
+    """A model to judge pictures with is missing or broken."""
 
 
 class StorageError(MosError):
