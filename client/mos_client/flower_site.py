@@ -74,7 +74,10 @@ def site_of(node: Mapping[str, Any], run: Mapping[str, Any]) -> Site:
 
     plan = SimulationPlan.read(Path(folder))
     site = plan.sites[int(node[PARTITION_KEY])]
+    home = open_home(Path(folder), site.name)
+    if not site.pictures:
+        return Site(home, None)
     tuning = SimulatedTuning(
         Path(site.pictures), plan.base, plan.steps, plan.seed, plan.threads
     )
-    return Site(open_home(Path(folder), site.name), tuning)
+    return Site(home, tuning)

@@ -27,7 +27,8 @@ class SimulatedSite:
 
     name: str
     pictures: str
-    """The folder of its pictures, absolute."""
+    """The folder of its pictures, absolute; "" where the site is synthetic and brings a
+    concept of random numbers."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class SimulationPlan:
 
     threads: int
     """Threads that each site's tuning may use."""
+
+    bundle_bytes: int = 0
+    """About how large a synthetic site's bundle is."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether nobody tunes: the sites bring concepts of random numbers."""
+        return all(not site.pictures for site in self.sites)
 
     @staticmethod
     def home(folder: Path, site: str) -> Path:

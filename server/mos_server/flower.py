@@ -64,7 +64,7 @@ def _simulate(grid: Grid, folder: Path) -> None:
         settle_seconds=0.0,
         rest_seconds=0.5,
         bind_nodes=False,
-        tune=TuneAsk(steps=plan.steps or 0, seed=plan.seed),
+        tune=None if plan.synthetic else TuneAsk(plan.steps or 0, plan.seed),
         sites=len(plan.sites),
     )
     home = CentreHome.open(folder / CENTRE_FOLDER)

@@ -95,6 +95,7 @@ def _fused(
     settings: "FusionSettings | None",
     on_progress: "OnProgress | None",
 ) -> tuple[bytes, dict[str, object]]:
+    from mos_server.compacting import compact
     from mos_server.fusion import fuse_concepts
     from mos_shared.concept import Concept
 
@@ -105,7 +106,7 @@ def _fused(
         )
         concepts.append((stored.site, Concept.from_bytes(bundle.payload)))
     fusion = fuse_concepts(base, concepts, settings=settings, on_progress=on_progress)
-    return fusion.model.to_bytes(), fusion.report.to_dict()
+    return compact(fusion.model).to_bytes(), fusion.report.to_dict()
 
 
 def _released(bundle: StoredBundle) -> ReleasedConcept:

@@ -1,11 +1,13 @@
 """A whole federation on one machine: the same two apps on Flower's simulation engine.
 
     simulate(sites_dir, out_dir, base="mini", steps=None, seed=0)
+    simulate(SyntheticSites(200), out_dir)
 
 Every sub-folder of `sites_dir` holds one site's pictures. Each site has its own home
 and key and is admitted like any other; each tunes its concept, signs it and offers it;
 the centre verifies, fuses, publishes and delivers; each site checks the release and
-keeps it. Everything lies in `out_dir` afterwards (`simulation_outcome`).
+keeps it. Everything lies in `out_dir` afterwards (`simulation_outcome`). Synthetic
+sites do the same, but for the tuning: they sign random numbers.
 """
 
 import json
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -49,8 +52,17 @@ _ADDRESS: Final = "127.0.0.1:9092"
 """What the welcomes of simulated sites say; nobody connects to it."""
 
 
+@dataclass(frozen=True)
+class SyntheticSites:
+    """Sites without pictures, which bring real bundles of random numbers."""
+
+    count: int
+    bundle_bytes: int = 0
+    """About how large each bundle is; 0 for a concept of rank 1."""
+
+
 def simulate(
-    sites_dir: Path,
+    sites_dir: Path | SyntheticSites,
     out_dir: Path,
     *,
     base: str = "mini",
@@ -61,7 +73,8 @@ def simulate(
     """Run one federation from pictures to delivered release.
 
     Args:
-        sites_dir: One folder of pictures per site; the folder's name is the site's.
+        sites_dir: One folder of pictures per site; the folder's name is the site's. Or
+            how many synthetic sites there are.
         out_dir: Where everything goes. An earlier simulation in it is replaced;
             anything else in it stays.
         base: `mini`, a pipeline directory, or a hub name.
@@ -73,8 +86,8 @@ def simulate(
         What came of it, as written to OUT/simulation.json.
 
     Raises:
-        SimulationError: there are no sites, a site has no usable picture, no release
-            came of it, or Flower failed.
+        SimulationError: there are no sites, a site has no usable picture, a bundle
+            cannot have that size, no release came of it, or Flower failed.
         MosError: the base cannot be used, or the disk is full.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; nothing is left running.
     """
@@ -96,7 +109,22 @@ def simulate(
     return outcome
 
 
-def _plan(sites_dir: Path, base: str, steps: int | None, seed: int) -> SimulationPlan:
+def _plan(
+    who: Path | SyntheticSites, base: str, steps: int | None, seed: int
+) -> SimulationPlan:
+    where = base if not Path(base).is_dir() else str(Path(base).resolve())
+    if isinstance(who, SyntheticSites):
+        digits = len(str(who.count))
+        names = [f"site-{number + 1:0{digits}d}" for number in range(who.count)]
+        sites = tuple(SimulatedSite(name, "") for name in names)
+        return SimulationPlan(sites, where, None, seed, 1, who.bundle_bytes)
+    sites = _sites_of(who)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    threads = max(1, (cores or os.cpu_count() or 1) // len(sites))
+    return SimulationPlan(sites, where, steps, seed, threads)
+
+
+def _sites_of(sites_dir: Path) -> tuple[SimulatedSite, ...]:
     if not sites_dir.is_dir():
         raise SimulationError(
             f"{sites_dir}: no such folder; --sites takes a folder that holds one "
@@ -118,10 +146,7 @@ def _plan(sites_dir: Path, base: str, steps: int | None, seed: int) -> Simulatio
         raise SimulationError(
             f"{sites_dir}: two folders differ only in capitals; rename one"
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    threads = max(1, (cores or os.cpu_count() or 1) // len(sites))
-    where = base if not Path(base).is_dir() else str(Path(base).resolve())
-    return SimulationPlan(sites, where, steps, seed, threads)
+    return sites
 
 
 def _clear(folder: Path) -> None:

@@ -14,8 +14,8 @@ class SiteProgress:
     """Where one site stands."""
 
     state: str = "waiting"
-    """`waiting`, `preparing`, `tuning`, `tuned`, `sent`, `accepted`, `refused`,
-    `failed`, or `delivered`."""
+    """`waiting`, `preparing`, `tuning`, `tuned` (or `signed`, at a synthetic site),
+    `sent`, `accepted`, `refused`, `failed`, or `delivered`."""
 
     concept: str = ""
     class_word: str = ""
@@ -109,6 +109,13 @@ class Watch:
             )
         elif event.kind == "tuning":
             self._set(name, step=facts["step"], loss=facts["loss"])
+        elif event.kind == "signed":
+            self._set(
+                name,
+                state="signed",
+                concept=facts["concept"],
+                class_word=facts["class_word"],
+            )
         elif event.kind in ("tuned", "sent"):
             self._set(name, state=event.kind)
         elif event.kind in ("tune-failed", "failed"):

@@ -73,7 +73,7 @@ def _site(folder: Path, plan: SimulationPlan, watch: Watch, name: str) -> SiteOu
 def _seconds(watch: Watch, begun: float) -> dict[str, float]:
     everyone = [event for own in watch.own.values() for event in own]
     marks = {
-        "start": _first(everyone, "tune-started"),
+        "start": _first(everyone, "tune-started") or _first(watch.centre, "serving"),
         "tune": _last(everyone, "tuned"),
         "verify": _last(watch.centre, "accepted", "refused"),
         "fuse": _last(watch.centre, "published"),

@@ -16,7 +16,7 @@ from mos_protocol.processes import Stopping
 from mos_server.cli import app as server_app
 from mos_server.home import CentreHome
 from mos_server.registry import Registry
-from mos_server.simulation import simulate
+from mos_server.simulation import SyntheticSites, simulate
 from mos_server.simulation_outcome import SimulationOutcome
 from mos_server.simulation_progress import SimulationProgress
 from mos_server.superlink import SuperLink
@@ -142,6 +142,25 @@ def test_simulation_runs_from_pictures_to_a_release_that_every_site_holds(
     }
     assert seen[-1].finished
     assert processes_about(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_synthetic_sites_run_through_the_same_federation(
+    tmp_path: Path, base: Path
+) -> None:
+    outcome = simulate(SyntheticSites(4, 200_000), tmp_path / "out", base=str(base))
+    assert outcome.concepts == tuple(f"site-{n}/noise" for n in (1, 2, 3, 4))
+    assert all(site.accepted and site.release == 1 for site in outcome.sites)
+    assert all(200_000 < site.bytes_sent < 300_000 for site in outcome.sites)
+    assert processes_about(tmp_path) == []
+
+
+def test_simulation_needs_pictures_or_a_number_of_synthetic_sites(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_in(server_app, "simulate", "--out", tmp_path / "out") == 2
+    assert "either --sites or --synthetic-sites" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 FOREIGN = {

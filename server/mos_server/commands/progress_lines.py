@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mos_server.simulation_progress import SimulationProgress, SiteProgress
 
 EVERY_SECONDS: Final = 5.0
+MOST_SITES: Final = 16
+"""Of more sites, only the number is told."""
+
+JUDGED: Final = ("accepted", "refused", "failed", "delivered")
 
 
 class ProgressLines:
@@ -41,7 +45,11 @@ class ProgressLines:
         """Say where the simulation stands, where that is news."""
         if now.started:
             self._change("centre", "centre: ready")
-        for name, site in now.sites.items():
+        many = len(now.sites) > MOST_SITES
+        if many:
+            done = sum(site.state in JUDGED for site in now.sites.values())
+            self.count("bundles judged", done, len(now.sites))
+        for name, site in () if many else now.sites.items():
             if site.state == "tuning" and site.step:
                 self._now_and_then(name, _tuning(name, site))
             elif site.state != "waiting":

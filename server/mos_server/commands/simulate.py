@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mos_server.commands.progress_lines import ProgressLines
+from mos_server.commands.progress_lines import JUDGED, MOST_SITES, ProgressLines
 from mos_shared.console import console, print_json, progress
 
 if TYPE_CHECKING:
@@ -13,12 +13,22 @@ if TYPE_CHECKING:
 
     from mos_server.simulation_progress import SimulationProgress, SiteProgress
 
+_MEGABYTE = 10**6
+
 
 def simulate(
-    sites: Annotated[
-        Path, typer.Option(help="Folder that holds one folder of pictures per site.")
-    ],
     out: Annotated[Path, typer.Option(help="Where everything goes.")],
+    sites: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds one folder of pictures per site."),
+    ] = None,
+    synthetic_sites: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead: this many sites that sign random numbers."),
+    ] = None,
+    bundle_mb: Annotated[
+        float, typer.Option(min=0, help="Size of a synthetic site's bundle, about.")
+    ] = 0.0,
     base: Annotated[
         str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
     ] = "mini",
@@ -32,16 +42,26 @@ def simulate(
 
     The same two apps as in a real federation run on Flower's simulation engine.
     """
+    from mos_server.errors import SimulationError
+    from mos_server.simulation import SyntheticSites
     from mos_server.simulation import simulate as run_simulation
 
+    if (sites is None) == (synthetic_sites is None):
+        raise SimulationError("pass either --sites or --synthetic-sites")
+    made = SyntheticSites(synthetic_sites or 0, round(bundle_mb * _MEGABYTE))
     with SimulationDisplay() if console.is_terminal else ProgressLines() as display:
         outcome = run_simulation(
-            sites, out, base=base, steps=steps, seed=seed, on_progress=display.show
+            sites or made,
+            out,
+            base=base,
+            steps=steps,
+            seed=seed,
+            on_progress=display.show,
         )
     if json:
         print_json(outcome.to_dict())
         return
-    for site in outcome.sites:
+    for site in outcome.sites if len(outcome.sites) <= MOST_SITES else ():
         told = f"<{site.concept}> accepted" if site.accepted else site.reason
         console.print(
             f"{site.site}: {told}; {site.bytes_sent} bytes sent, release "
@@ -75,8 +95,11 @@ class SimulationDisplay:
         """Show where the simulation stands."""
         if now.started:
             self._update("", completed=1)
+        if len(now.sites) > MOST_SITES:
+            done = sum(site.state in JUDGED for site in now.sites.values())
+            self.count("bundles judged", done, len(now.sites))
         for name, site in now.sites.items():
-            if not now.started:
+            if not now.started or len(now.sites) > MOST_SITES:
                 continue
             title = f"{name} tunes <{site.concept}>" if site.concept else name
             self._display.update(
