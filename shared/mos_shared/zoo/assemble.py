@@ -2,7 +2,8 @@
 
     python -m mos_shared.zoo.assemble [--state .zoo] [--out DIR]
 
-`mini` is a `StableDiffusionPipeline` directory and `mini-clip` a `CLIPModel` directory,
+`mini` is a `StableDiffusionPipeline` directory, `mini-clip` a `CLIPModel` directory,
+`mini-adapter` a `T2IAdapter` and `mini-controlnet` a `ControlNetModel` directory; all
 in float16, each written beside its place and then put there whole.
 """
 
@@ -15,15 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from transformers import CLIPImageProcessor
 
 from mos_shared.errors import MosError, StorageError
 from mos_shared.zoo.clip import ClipStage
+from mos_shared.zoo.controls import AdapterStage, ControlNetStage
+from mos_shared.zoo.decoder import with_trained_decoder
 from mos_shared.zoo.instance import CLASSES
 from mos_shared.zoo.journal import Journal
-from mos_shared.zoo.latents import vae_folder
-from mos_shared.zoo.loop import trained
+from mos_shared.zoo.loop import Stage, trained
 from mos_shared.zoo.path import weights_folder
 from mos_shared.zoo.tokenizer import load_tokenizer, save_vocabulary
 from mos_shared.zoo.unet import UnetStage, noise_schedule
@@ -70,7 +72,7 @@ def assemble_base(state: Path, out: Path) -> Path:
     """
     denoiser: Any = trained(UnetStage(state), state, Journal())
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(vae_folder(state)),
+        vae=with_trained_decoder(state),
         text_encoder=denoiser.text,
         tokenizer=load_tokenizer(),
         unet=denoiser.unet,
@@ -114,6 +116,31 @@ def assemble_clip(state: Path, out: Path) -> Path:
     return _put(out / "mini-clip", write)
 
 
+def assemble_adapter(state: Path, out: Path) -> Path:
+    """The T2I-Adapter on outlines, `out / "mini-adapter"`.
+
+    Raises:
+        ZooError: the stage was not trained yet.
+        StorageError: the disk is full or read-only.
+    """
+    return _assemble_control(AdapterStage(state), state, out / "mini-adapter")
+
+
+def assemble_controlnet(state: Path, out: Path) -> Path:
+    """The ControlNet on masks, `out / "mini-controlnet"`.
+
+    Raises:
+        ZooError: the stage was not trained yet.
+        StorageError: the disk is full or read-only.
+    """
+    return _assemble_control(ControlNetStage(state), state, out / "mini-controlnet")
+
+
+def _assemble_control(stage: Stage, state: Path, folder: Path) -> Path:
+    model: Any = trained(stage, state, Journal()).half()
+    return _put(folder, model.save_pretrained)
+
+
 def _put(folder: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a folder beside `folder`, which then takes its place."""
     beside = folder.with_name(f".{folder.name}.part")
@@ -129,6 +156,15 @@ def _put(folder: Path, write: Callable[[Path], None]) -> Path:
     return folder
 
 
+ASSEMBLERS: Final = (
+    assemble_base,
+    assemble_clip,
+    assemble_adapter,
+    assemble_controlnet,
+)
+"""One for each model of the zoo."""
+
+
 def main() -> int:
     """Write whatever is trained; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m mos_shared.zoo.assemble")
@@ -136,7 +172,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=weights_folder())
     options = parser.parse_args()
     try:
-        for assemble in (assemble_base, assemble_clip):
+        for assemble in ASSEMBLERS:
             print(assemble(options.state, options.out))
     except MosError as error:
         print(f"error: {error}", file=sys.stderr)

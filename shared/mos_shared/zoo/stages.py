@@ -6,6 +6,7 @@ from mos_shared.errors import ZooError
 from mos_shared.zoo.classifier import ClassifierStage
 from mos_shared.zoo.clip import ClipStage
 from mos_shared.zoo.controls import AdapterStage, ControlNetStage
+from mos_shared.zoo.decoder import DecoderStage
 from mos_shared.zoo.loop import Stage
 from mos_shared.zoo.unet import UnetStage
 from mos_shared.zoo.vae import VaeStage
@@ -21,6 +22,7 @@ def stage_of(name: str, state: Path) -> Stage:
     stages: dict[str, Stage] = {
         "vae": VaeStage(data),
         "clip": ClipStage(data),
+        "decoder": DecoderStage(state),
         "unet": UnetStage(state),
         "adapter": AdapterStage(state),
         "controlnet": ControlNetStage(state),

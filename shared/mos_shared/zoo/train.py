@@ -1,8 +1,9 @@
 """Train the mini zoo: `python -m mos_shared.zoo.train [STAGE ...] --minutes M`.
 
 Stages in order: world (render the pictures), vae, clip, latents (encode the pictures),
-unet. Every stage goes on from its newest whole checkpoint; Ctrl-C and SIGTERM leave
-one. `python -m mos_shared.zoo.assemble` then writes the pipeline directories.
+decoder, unet, adapter, controlnet. Every stage goes on from its newest whole
+checkpoint; Ctrl-C and SIGTERM leave one. `python -m mos_shared.zoo.assemble` then
+writes the pipeline directories.
 """
 
 import argparse
@@ -12,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-STAGES: Final = ("world", "vae", "clip", "latents", "unet")
+STAGES: Final = (
+    *("world", "vae", "clip", "latents", "decoder"),
+    *("unet", "adapter", "controlnet"),
+)
 STATE: Final = Path(".zoo")
-_TRAINED: Final = ("vae", "clip", "unet")
-
 _QUIET_MALLOC: Final[Mapping[str, str]] = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",

@@ -86,7 +86,7 @@ class VaeStage:
         side = _PIXELS if step % _WHOLE_EVERY == 0 else _PIXELS // 2
         pixels, subject = self._batch(chance, samples, side)
         x = to_tensor(pixels, self._device)
-        weight = _weights(torch.from_numpy(subject).to(self._device))
+        weight = subject_weights(torch.from_numpy(subject).to(self._device))
         with torch.autocast(self._device.type, torch.bfloat16):
             posterior = model.encode(x).latent_dist  # type: ignore[operator]
             decoded = model.decode(posterior.sample()).sample  # type: ignore[operator]
@@ -100,22 +100,9 @@ class VaeStage:
         loss = loss + _KL_WEIGHT * kl
         return {"loss": loss, "squared": squared, "kl": kl}
 
-    @torch.no_grad()
     def show(self, model: nn.Module, folder: Path) -> dict[str, float]:
         """PSNR on held-out pictures, whole and on subjects."""
-        scenes = list(held_out(64))
-        originals = np.stack([scene.pixels for scene in scenes])
-        x = to_tensor(originals, self._device)
-        r = torch.cat([reconstruct(model, part) for part in x.split(16)])
-        mask = torch.from_numpy(np.stack([s.subject for s in scenes]))[:, None]
-        mask = mask.to(self._device)
-        on_subject = (r - x).square().mul(mask).sum() / mask.sum().mul(3)
-        rows = [*originals[:32], *to_pixels(r[:32])]
-        save_grid(folder / "reconstructions.png", rows, columns=16)
-        return {
-            "psnr": psnr(r, x),
-            "psnr on subjects": float(10 * torch.log10(4 / on_subject)),
-        }
+        return show_reconstructions(model, folder, self._device)
 
     def _batch(
         self, chance: np.random.Generator, samples: int, side: int
@@ -133,6 +120,26 @@ class VaeStage:
         return pixels, subject
 
 
+@torch.no_grad()
+def show_reconstructions(
+    vae: Any, folder: Path, device: torch.device
+) -> dict[str, float]:
+    """PSNR on held-out pictures, whole and on subjects; a grid of some of them."""
+    scenes = list(held_out(64))
+    originals = np.stack([scene.pixels for scene in scenes])
+    x = to_tensor(originals, device)
+    r = torch.cat([reconstruct(vae, part) for part in x.split(16)])
+    mask = torch.from_numpy(np.stack([s.subject for s in scenes]))[:, None]
+    mask = mask.to(device)
+    on_subject = (r - x).square().mul(mask).sum() / mask.sum().mul(3)
+    rows = [*originals[:32], *to_pixels(r[:32])]
+    save_grid(folder / "reconstructions.png", rows, columns=16)
+    return {
+        "psnr": psnr(r, x),
+        "psnr on subjects": float(10 * torch.log10(4 / on_subject)),
+    }
+
+
 def reconstruct(vae: Any, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     """Through the latents' mean and back, clamped to -1..1."""
     decoded: Tensor = vae.decode(vae.encode(x).latent_dist.mode()).sample
@@ -145,7 +152,7 @@ def psnr(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"]) -> float:
     return float((10 * torch.log10(4 / errors)).mean())
 
 
-def _weights(subject: UInt8[Tensor, "n h w"]) -> Float[Tensor, "n 1 h w"]:
+def subject_weights(subject: UInt8[Tensor, "n h w"]) -> Float[Tensor, "n 1 h w"]:
     """Heavier on subjects and their edges; 1 on average in every picture."""
     near = F.max_pool2d(subject[:, None].float(), 3, 1, 1)
     weight = 1 + (_SUBJECT_WEIGHT - 1) * near
