@@ -4,6 +4,7 @@
     ├── BaseError                a base cannot be found, read or used
     │   └── BaseMismatchError    made for another base than the one at hand
     ├── ConceptError             a concept or a fused model is malformed
+    ├── DeviceError              a device or precision is not to be had here
     ├── DataError                a folder of pictures cannot be used
     ├── PromptError              a prompt cannot be encoded as it stands
     ├── LayoutError              a layout of regions contradicts itself
@@ -31,6 +32,10 @@ class BaseMismatchError(BaseError):
 
 class ConceptError(MosError):
     """A concept or a fused model is malformed."""
+
+
+class DeviceError(MosError):
+    """A device or a precision is not to be had on this machine."""
 
 
 class DataError(MosError):
