@@ -118,7 +118,7 @@ class Admission:
         """
         try:
             bundle, sealed = self._opened(content)
-            site = _signer(sealed, sites)
+            site = signer_of(sealed, sites)
             facts = _verified_facts(sealed, site)
             self._check_manifest(facts, site, now)
             self._check_payload(bundle, facts)
@@ -150,7 +150,7 @@ class Admission:
                 f"valid for {facts.expires - facts.created} s; at most "
                 f"{limits.max_lifetime_seconds} s are admitted",
             )
-        _check_counter(facts, site, limits.max_counter_step)
+        check_counter(facts.counter, site, limits.max_counter_step)
         check_base(facts.base, self._inventory.base, self._inventory.label)
         if facts.rank > limits.max_rank:
             raise Refused(
@@ -178,7 +178,8 @@ class Admission:
         check_embeddings(found, max_rms=self._limits.max_embedding_rms)
 
 
-def _signer(sealed: Sealed, sites: Mapping[str, KnownSite]) -> KnownSite:
+def signer_of(sealed: Sealed, sites: Mapping[str, KnownSite]) -> KnownSite:
+    """The enrolled site whose key is named; refuse an unknown or revoked one."""
     site = sites.get(sealed.key_id)
     if site is None:
         raise Refused(
@@ -214,21 +215,31 @@ def _verified_facts(sealed: Sealed, site: KnownSite) -> BundleFacts:
     return facts
 
 
-def _check_counter(facts: BundleFacts, site: KnownSite, max_step: int) -> None:
-    if facts.counter == site.counter:
+def check_counter(
+    counter: int, site: KnownSite, max_step: int, *, what: str = "bundle"
+) -> None:
+    """Refuse a number that this site has used, passed, or is nowhere near.
+
+    Args:
+        counter: Of what is looked at.
+        site: Whose it is, with the last number admitted.
+        max_step: How far it may be ahead.
+        what: What it is, for the message.
+    """
+    if counter == site.counter:
         raise Refused(
-            Reason.REPLAYED, f"bundle {facts.counter} of this site was admitted already"
+            Reason.REPLAYED, f"{what} {counter} of this site was admitted already"
         )
-    if facts.counter < site.counter:
+    if counter < site.counter:
         raise Refused(
             Reason.ROLLED_BACK,
-            f"bundle {facts.counter} is older than bundle {site.counter}, which was "
+            f"{what} {counter} is older than {what} {site.counter}, which was "
             "admitted already",
         )
-    if facts.counter > site.counter + max_step:
+    if counter > site.counter + max_step:
         raise Refused(
             Reason.FAST_FORWARD,
-            f"bundle {facts.counter} follows bundle {site.counter}; a step of at most "
+            f"{what} {counter} follows {what} {site.counter}; a step of at most "
             f"{max_step} is admitted",
         )
 

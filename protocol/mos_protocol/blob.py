@@ -18,6 +18,7 @@ from mos_shared.files import read_whole, write_atomically
 
 BUNDLE_MAGIC: Final = b"MOSB1\n"
 RELEASE_MAGIC: Final = b"MOSR1\n"
+STATEMENT_MAGIC: Final = b"MOSS1\n"
 
 _LENGTH: Final = struct.Struct("<I")
 

@@ -168,6 +168,7 @@ class ReleaseManifest(_message.Message):
     PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
     TENSORS_FIELD_NUMBER: _builtins.int
+    ENDORSEMENTS_SHA256_FIELD_NUMBER: _builtins.int
     schema: _builtins.int
     version: _builtins.int
     """1, 2, 3 ..."""
@@ -178,6 +179,10 @@ class ReleaseManifest(_message.Message):
     expires: _builtins.int
     payload_sha256: _builtins.bytes
     payload_bytes: _builtins.int
+    endorsements_sha256: _builtins.bytes
+    """Over the SHA-256 of each endorsement of the envelope, one after the other; empty
+    where there are none.
+    """
     @_builtins.property
     def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReleasedConcept]:
         """ascending by site and concept"""
@@ -199,10 +204,11 @@ class ReleaseManifest(_message.Message):
         payload_bytes: _builtins.int = ...,
         concepts: _abc.Iterable[Global___ReleasedConcept] | None = ...,
         tensors: _abc.Iterable[Global___TensorEntry] | None = ...,
+        endorsements_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "concepts", b"concepts", "created", b"created", "expires", b"expires", "payload_bytes", b"payload_bytes", "payload_sha256", b"payload_sha256", "previous_sha256", b"previous_sha256", "schema", b"schema", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "concepts", b"concepts", "created", b"created", "endorsements_sha256", b"endorsements_sha256", "expires", b"expires", "payload_bytes", b"payload_bytes", "payload_sha256", b"payload_sha256", "previous_sha256", b"previous_sha256", "schema", b"schema", "tensors", b"tensors", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -218,11 +224,18 @@ class Envelope(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    ENDORSEMENTS_FIELD_NUMBER: _builtins.int
     payload_type: _builtins.str
     payload: _builtins.bytes
     key_id: _builtins.str
     """a hint which key to try; not itself signed"""
     signature: _builtins.bytes
+    @_builtins.property
+    def endorsements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Envelopes by which each of the signer's earlier keys names the next one, oldest
+        first; none where it never changed its key.
+        """
+
     def __init__(
         self,
         *,
@@ -230,14 +243,127 @@ class Envelope(_message.Message):
         payload: _builtins.bytes = ...,
         key_id: _builtins.str = ...,
         signature: _builtins.bytes = ...,
+        endorsements: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "payload", b"payload", "payload_type", b"payload_type", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endorsements", b"endorsements", "key_id", b"key_id", "payload", b"payload", "payload_type", b"payload_type", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Envelope: _TypeAlias = Envelope  # noqa: Y015
+
+@_typing.final
+class Withdrawal(_message.Message):
+    """A site takes a concept of its own back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    CONCEPT_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    schema: _builtins.int
+    site: _builtins.str
+    concept: _builtins.str
+    counter: _builtins.int
+    """the same row of numbers as its bundles'"""
+    created: _builtins.int
+    """Unix time, seconds"""
+    expires: _builtins.int
+    """Unix time, seconds"""
+    def __init__(
+        self,
+        *,
+        schema: _builtins.int = ...,
+        site: _builtins.str = ...,
+        concept: _builtins.str = ...,
+        counter: _builtins.int = ...,
+        created: _builtins.int = ...,
+        expires: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "counter", b"counter", "created", b"created", "expires", b"expires", "schema", b"schema", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdrawal: _TypeAlias = Withdrawal  # noqa: Y015
+
+@_typing.final
+class Rotation(_message.Message):
+    """A site changes its key: signed by the old key, and by the new one within."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    NEW_KEY_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    NEW_SIGNATURE_FIELD_NUMBER: _builtins.int
+    schema: _builtins.int
+    site: _builtins.str
+    new_key: _builtins.bytes
+    """Ed25519, 32 bytes"""
+    counter: _builtins.int
+    """the same row of numbers as its bundles'"""
+    created: _builtins.int
+    """Unix time, seconds"""
+    expires: _builtins.int
+    """Unix time, seconds"""
+    new_signature: _builtins.bytes
+    """of the new key, over this message without this field"""
+    def __init__(
+        self,
+        *,
+        schema: _builtins.int = ...,
+        site: _builtins.str = ...,
+        new_key: _builtins.bytes = ...,
+        counter: _builtins.int = ...,
+        created: _builtins.int = ...,
+        expires: _builtins.int = ...,
+        new_signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counter", b"counter", "created", b"created", "expires", b"expires", "new_key", b"new_key", "new_signature", b"new_signature", "schema", b"schema", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rotation: _TypeAlias = Rotation  # noqa: Y015
+
+@_typing.final
+class Endorsement(_message.Message):
+    """The centre's old key names its next one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    NEW_KEY_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    schema: _builtins.int
+    new_key: _builtins.bytes
+    """Ed25519, 32 bytes"""
+    created: _builtins.int
+    """Unix time, seconds"""
+    def __init__(
+        self,
+        *,
+        schema: _builtins.int = ...,
+        new_key: _builtins.bytes = ...,
+        created: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "new_key", b"new_key", "schema", b"schema"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Endorsement: _TypeAlias = Endorsement  # noqa: Y015
 
 @_typing.final
 class Request(_message.Message):

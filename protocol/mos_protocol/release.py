@@ -29,6 +29,7 @@ from mos_protocol.header import Header, read_header
 from mos_protocol.keys import SigningKey, VerifyKey
 from mos_protocol.manifest_pb2 import ReleasedConcept as ReleasedConceptMessage
 from mos_protocol.manifest_pb2 import ReleaseManifest
+from mos_protocol.succession import chain_digest
 from mos_protocol.tensors import TensorFacts, from_entries, table, to_entries
 
 FUSED_FORMAT: Final = "mos-fused/1"
@@ -87,6 +88,9 @@ class ReleaseFacts:
     tensors: tuple[TensorFacts, ...]
     """Every tensor of the payload, ascending by name."""
 
+    endorsements_sha256: str = ""
+    """`succession.chain_digest` of the envelope's endorsements."""
+
 
 @dataclass(frozen=True)
 class Release:
@@ -106,6 +110,7 @@ class Release:
         key: SigningKey,
         created: int,
         expires: int,
+        endorsements: Sequence[bytes] = (),
     ) -> "Release":
         """A release of the fused model in `payload`, whose header names the base.
 
@@ -117,6 +122,7 @@ class Release:
             key: The centre's.
             created: Now, Unix time in seconds.
             expires: End of the release's validity, Unix time in seconds.
+            endorsements: By which the centre's earlier keys lead to `key`.
 
         Raises:
             MalformedError: the payload is not a fused model's file, it holds other
@@ -134,12 +140,14 @@ class Release:
             payload_bytes=len(payload),
             concepts=tuple(sorted(concepts, key=lambda one: (one.site, one.concept))),
             tensors=table(payload, header.spans),
+            endorsements_sha256=chain_digest(endorsements),
         )
         if held != words_of(facts):
             raise MalformedError("the fused model holds other concepts than are named")
         manifest = _to_manifest(facts)
         release_facts(manifest)
-        return Release(seal(manifest, RELEASE_TYPE, key), payload)
+        envelope = seal(manifest, RELEASE_TYPE, key, endorsements=endorsements)
+        return Release(envelope, payload)
 
     def sealed(self) -> Sealed:
         """The envelope taken apart, not verified.
@@ -147,7 +155,7 @@ class Release:
         Raises:
             MalformedError: it is not an envelope.
         """
-        return open_envelope(self.envelope)
+        return open_envelope(self.envelope, endorsed=True)
 
     @property
     def digest(self) -> str:
@@ -163,9 +171,13 @@ class Release:
 
         Raises:
             SignatureError: `key` did not sign this as a release.
-            MalformedError: it did, but what it signed is no manifest of a release.
+            MalformedError: it did, but what it signed is no manifest of a release, or
+                of one with other endorsements.
         """
-        return release_facts(self.sealed().verify(key, RELEASE_TYPE))
+        sealed = self.sealed()
+        facts = release_facts(sealed.verify(key, RELEASE_TYPE))
+        check_endorsements(sealed, facts)
+        return facts
 
     def to_bytes(self) -> bytes:
         """One blob, as it crosses the wire."""
@@ -259,7 +271,22 @@ def release_facts(manifest_bytes: bytes) -> ReleaseFacts:
         payload_bytes=manifest.payload_bytes,
         concepts=concepts,
         tensors=from_entries(manifest.tensors),
+        endorsements_sha256=(
+            digest_of(manifest.endorsements_sha256, "endorsements")
+            if manifest.endorsements_sha256
+            else ""
+        ),
     )
+
+
+def check_endorsements(sealed: Sealed, facts: ReleaseFacts) -> None:
+    """Compare an envelope's endorsements with what the manifest says of them.
+
+    Raises:
+        MalformedError: they are not the ones that were signed for.
+    """
+    if chain_digest(sealed.endorsements) != facts.endorsements_sha256:
+        raise MalformedError("the release has other endorsements than were signed for")
 
 
 def _words(entry: object) -> Words:
@@ -292,6 +319,7 @@ def _to_manifest(facts: ReleaseFacts) -> bytes:
                 for one in facts.concepts
             ],
             tensors=to_entries(facts.tensors),
+            endorsements_sha256=bytes.fromhex(facts.endorsements_sha256),
         )
     except ValueError as error:
         raise MalformedError(f"no manifest can hold this: {error}") from error

@@ -2,7 +2,8 @@
 
 The order is part of the rules; the first one broken gives the reason:
 
-    size -> envelope -> signer is the centre -> signature -> kind -> lifetime
+    size -> envelope -> signer is the centre, or a key that its own names as the next
+    (`succession`) -> signature -> kind -> endorsements -> lifetime
     -> version and chain -> base -> manifest against the base's inventory -> digests
     -> header against manifest -> values finite
 
@@ -32,10 +33,12 @@ from mos_protocol.release import (
     MAX_RELEASE_BYTES,
     Release,
     ReleaseFacts,
+    check_endorsements,
     fused_header,
     release_facts,
     words_of,
 )
+from mos_protocol.succession import successor
 from mos_protocol.tensors import TensorFacts, values
 from mos_shared.inventory import Inventory
 
@@ -96,7 +99,7 @@ class ReleaseTrust:
         """
         try:
             release, sealed = self._opened(content)
-            facts = _verified_facts(sealed, centre_key)
+            facts = _verified_facts(sealed, _signer(sealed, centre_key))
             skew = self._limits.max_clock_skew_seconds
             check_lifetime(facts.created, facts.expires, now=now, max_skew=skew)
             digest = sha256(sealed.payload)
@@ -108,6 +111,15 @@ class ReleaseTrust:
         except Refused as refused:
             raise ReleaseError(refused.reason, str(refused)) from refused
         return facts
+
+    @staticmethod
+    def signer(content: bytes, centre_key: VerifyKey) -> VerifyKey:
+        """The key that signed a release which `check` has let through.
+
+        It is the centre's from then on, and no earlier one is.
+        """
+        release = Release.from_bytes(content, max_bytes=len(content))
+        return _signer(release.sealed(), centre_key)
 
     def _opened(self, content: bytes) -> tuple[Release, Sealed]:
         limit = self._limits.max_release_bytes
@@ -125,11 +137,6 @@ class ReleaseTrust:
 
 
 def _verified_facts(sealed: Sealed, centre_key: VerifyKey) -> ReleaseFacts:
-    if sealed.key_id != centre_key.key_id:
-        raise Refused(
-            Reason.UNKNOWN_SIGNER,
-            f"signed by key {sealed.key_id[:12]}; the centre's is {centre_key.short}",
-        )
     try:
         manifest = sealed.verify(centre_key, sealed.payload_type)
     except SignatureError as error:
@@ -139,7 +146,18 @@ def _verified_facts(sealed: Sealed, centre_key: VerifyKey) -> ReleaseFacts:
             Reason.WRONG_KIND, f"signed as {sealed.payload_type!r}, not as a release"
         )
     try:
-        return release_facts(manifest)
+        facts = release_facts(manifest)
+        check_endorsements(sealed, facts)
+    except MalformedError as error:
+        raise Refused(Reason.MALFORMED, str(error)) from error
+    return facts
+
+
+def _signer(sealed: Sealed, centre_key: VerifyKey) -> VerifyKey:
+    try:
+        return successor(centre_key, sealed.key_id, sealed.endorsements)
+    except SignatureError as error:
+        raise Refused(Reason.UNKNOWN_SIGNER, str(error)) from error
     except MalformedError as error:
         raise Refused(Reason.MALFORMED, str(error)) from error
 

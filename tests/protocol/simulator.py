@@ -27,6 +27,7 @@ from mos_protocol import (
     ReleaseLimits,
     ReleaseTrust,
     SigningKey,
+    VerifyKey,
     seal,
 )
 from mos_protocol.canonical import parse, serialise
@@ -48,6 +49,8 @@ def key_number(number: int) -> SigningKey:
 
 
 SITE_KEY, CENTRE_KEY, STRANGER_KEY = key_number(1), key_number(2), key_number(3)
+NEW_KEY = key_number(4)
+"""The next one, of a site or of the centre."""
 
 
 def small_inventory(base: str = BASE) -> Inventory:
@@ -193,18 +196,21 @@ class Site:
     held: HeldRelease | None = None
     limits: ReleaseLimits = field(default_factory=ReleaseLimits)
     knows_base: bool = True
+    centre_key: VerifyKey = CENTRE_KEY.public
 
     def take(self, content: bytes, *, now: int = NOW) -> ReleaseFacts:
         """Take a release up, and only then remember it."""
-        facts = ReleaseTrust(self.limits).check(
+        rules = ReleaseTrust(self.limits)
+        facts = rules.check(
             content,
-            centre_key=CENTRE_KEY.public,
+            centre_key=self.centre_key,
             base=BASE,
             inventory=small_inventory() if self.knows_base else None,
             held=self.held,
             now=now,
         )
         self.held = HeldRelease(facts.version, Release.from_bytes(content).digest)
+        self.centre_key = rules.signer(content, self.centre_key)
         return facts
 
 

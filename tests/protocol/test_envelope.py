@@ -72,7 +72,7 @@ def test_bytes_moved_between_kind_and_payload_are_refused() -> None:
 def test_unknown_field_beside_the_signature_is_refused() -> None:
     content = seal(b"hello", KIND, SITE_KEY)
     with pytest.raises(MalformedError, match="canonical"):
-        open_envelope(content + b"\x2a\x04more")
+        open_envelope(content + b"\x32\x04more")
 
 
 def test_second_payload_in_one_envelope_is_refused() -> None:
@@ -157,3 +157,10 @@ def test_missing_or_wrong_key_file_ends_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(MosError, match=name) as error:
             load_key(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_endorsements_are_refused_where_they_are_not_signed_for() -> None:
+    content = seal(b"hello", KIND, SITE_KEY, endorsements=[b"more"])
+    with pytest.raises(MalformedError, match="endorsements"):
+        open_envelope(content)
+    assert open_envelope(content, endorsed=True).endorsements == (b"more",)

@@ -5,6 +5,8 @@ keeps the old files with their own reading test.
 """
 
 from mos_protocol import Bundle, EnrolmentRequest, Release, Welcome, open_envelope, seal
+from mos_protocol.statement import SignedStatement
+from mos_protocol.succession import endorse, endorsed_key
 from mos_shared.concept import (
     Concept,
     ConceptFacts,
@@ -16,6 +18,7 @@ from tests.conftest import Golden
 from tests.protocol.simulator import (
     BASE,
     CENTRE_KEY,
+    NEW_KEY,
     NOW,
     SITE_KEY,
     Centre,
@@ -80,3 +83,28 @@ def test_welcome_keeps_its_bytes(golden: Golden) -> None:
     stored = golden("welcome-1.txt", welcome.to_bytes())
     assert welcome.to_bytes() == stored
     assert Welcome.from_bytes(stored) == welcome
+
+
+def test_withdrawal_keeps_its_bytes(golden: Golden) -> None:
+    signed = SignedStatement.sign_withdrawal(
+        site="north", concept="rex", counter=7, key=SITE_KEY, created=NOW
+    )
+    stored = golden("withdrawal-1.bin", signed.to_bytes())
+    assert signed.to_bytes() == stored
+    assert SignedStatement.from_bytes(stored) == signed
+
+
+def test_change_of_key_keeps_its_bytes(golden: Golden) -> None:
+    signed = SignedStatement.sign_rotation(
+        site="north", new_key=NEW_KEY, counter=7, key=SITE_KEY, created=NOW
+    )
+    stored = golden("rotation-1.bin", signed.to_bytes())
+    assert signed.to_bytes() == stored
+    assert SignedStatement.from_bytes(stored) == signed
+
+
+def test_endorsement_keeps_its_bytes(golden: Golden) -> None:
+    content = endorse(NEW_KEY.public, key=CENTRE_KEY, created=NOW)
+    stored = golden("endorsement-1.bin", content)
+    assert content == stored
+    assert endorsed_key(stored, CENTRE_KEY.public) == NEW_KEY.public

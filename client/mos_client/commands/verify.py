@@ -36,7 +36,7 @@ def verify(
     )
     result: dict[str, Any] = {"file": str(file)}
     try:
-        sealed = open_envelope(envelope)
+        sealed = open_envelope(envelope, endorsed=True)
         signer, whose = _signer(sealed.key_id, key, home)
         result |= {"signer": signer.key_id, "signed_by": whose}
         if sealed.payload_type == RELEASE_TYPE:
