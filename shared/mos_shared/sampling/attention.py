@@ -1,10 +1,12 @@
-"""Cross-attention in which every region reads its own prompt.
+"""Attention in which every region reads its own prompt.
 
 Mix-of-Show (arXiv:2305.18292), section 3.3, regionally controllable sampling. Inside a
-region's cells, cross-attention attends to the region's prompt; where regions overlap,
-their outputs are averaged by weight; outside, the context prompt counts. Keys and
-values of all prompts are projected once per picture, not once per step, and each
-region's queries are its own cells alone.
+region's cells, cross-attention attends to the region's prompt; outside, to the context.
+Where both have a share of a cell (see `shares`), their outputs are added up by it.
+Keys and values of all prompts are projected once per picture, not once per step, and
+each prompt's queries are its own cells alone. Pictures of a batch may differ in their
+regions: all (picture, region) pairs of similar size share one call of scaled
+dot-product attention.
 
 While `isolated`, self-attention too stays inside a region: each region's subject is
 laid out as if it had the picture to itself. Otherwise one subject, once begun, talks
@@ -13,7 +15,6 @@ counts everywhere: a sentence that names every class puts each in its place, and
 regions then make individuals of them. Neither is in the paper.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,61 +26,67 @@ from torch import Tensor
 from torch.nn import functional
 
 from mos_shared.layerwise import cross_attentions
-from mos_shared.sampling.layout import Box
+from mos_shared.sampling.shares import Shares
 
 
 @dataclass(frozen=True)
-class RegionText:
-    """A region as the attention needs it."""
+class RegionalTexts:
+    """The prompts of a batch of pictures, and which of them counts where."""
 
-    box: Box
-    weight: float
-    hidden: Float[Tensor, "guidance layers tokens width"]
-    """Encodings of its negative prompt and its prompt, or of its prompt alone."""
+    hidden: Float[Tensor, "texts layers tokens width"]
+    """Encodings, each prompt once."""
+
+    parts: Sequence[Sequence[int]]
+    """Of every row of the UNet's batch: the text of its context and of each region."""
+
+    shares: Sequence[Shares]
+    """Of every row: where these count."""
 
 
 @contextmanager
 def regional_attention(
     unet: Any,
-    regions: Sequence[RegionText],
-    latent_size: tuple[int, int],
+    texts: RegionalTexts,
     *,
     lead: float = 0.0,
     isolation: float = 0.0,
+    base_ratio: float = 0.0,
 ) -> Iterator[Callable[[float], None]]:
     """Let every cross-attention of `unet` attend by region.
 
     Args:
-        unet: The UNet; inside `layerwise`, with the context as its text.
-        regions: At least one.
-        latent_size: Height and width of the latents in cells.
+        unet: The UNet; inside `layerwise`, with the contexts as its text.
+        texts: Prompts and shares for every row of its batch.
         lead: The first share of the steps, 0 to 1, in which the context alone counts
             everywhere and lays the picture out.
         isolation: The share of the steps up to which, after the lead, self-attention
             too stays inside each region.
+        base_ratio: The context's part of cross-attention inside regions, 0 to 1.
 
     Yields:
         To be told, after every step, what share of the steps is done.
     """
     kept = dict(unet.attn_processors)
-    cells = _Cells([region.box for region in regions], latent_size, len(kept))
+    reading = _Cells(texts.shares, base_ratio)
     regional: dict[str, Any] = {
-        f"{name}.processor": RegionalProcessor(layer, regions, cells)
+        f"{name}.processor": RegionalProcessor(texts, layer, reading)
         for layer, name in enumerate(cross_attentions(unet))
     }
-    isolated = {
-        name: IsolatedProcessor([region.weight for region in regions], cells)
-        for name in kept
-        if name.endswith(".attn1.processor")
-    }
+    apart = IsolatedProcessor(reading if not base_ratio else _Cells(texts.shares, 0.0))
+    isolated = {name: apart for name in kept if name.endswith(".attn1.processor")}
+    state = ""
 
     def done(share: float) -> None:
+        nonlocal state
+        before = state
         if share < lead:
-            unet.set_attn_processor(dict(kept))
-        elif share < isolation:
-            unet.set_attn_processor(kept | regional | isolated)
+            state = "lead"
         else:
-            unet.set_attn_processor(kept | regional)
+            state = "isolated" if share < isolation else "regional"
+        if state == before:
+            return
+        inside = {"lead": {}, "isolated": regional | isolated, "regional": regional}
+        unet.set_attn_processor(kept | inside[state])
 
     done(0.0)
     try:
@@ -91,13 +98,10 @@ def regional_attention(
 class RegionalProcessor:
     """The attention processor of one cross-attention block."""
 
-    def __init__(
-        self, layer: int, regions: Sequence[RegionText], cells: "_Cells"
-    ) -> None:
-        """Take the block's place among the L blocks, and the regions."""
-        self._layer, self._regions, self._cells = layer, regions, cells
-        self._context: tuple[Tensor, Tensor] | None = None
-        self._own: list[tuple[Tensor, Tensor]] = []
+    def __init__(self, texts: RegionalTexts, layer: int, cells: "_Cells") -> None:
+        """Take the texts, and the block's place among the L blocks."""
+        self._texts, self._layer, self._cells = texts, layer, cells
+        self._projected: tuple[Tensor, Tensor] | None = None
 
     def __call__(
         self,
@@ -107,53 +111,34 @@ class RegionalProcessor:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Float[Tensor, "batch cells channels"]:
-        """Attend; the arguments are those of diffusers' own processors."""
-        assert encoder_hidden_states is not None, "a cross-attention has a text"
-        if self._context is None:
-            self._project(attn, encoder_hidden_states)
-        assert self._context is not None
-        query = attn.to_q(hidden_states)
-        outside, inside = self._cells.of(query.shape[1], query.device)
-        result = torch.zeros_like(query)
-        total = torch.zeros(query.shape[1], 1, dtype=query.dtype, device=query.device)
-        if len(outside):
-            result[:, outside] = _attend(attn, query[:, outside], *self._context)
-            total[outside] = 1
-        batch = query.shape[0]
-        for region, cells, (key, value) in zip(
-            self._regions, inside, self._own, strict=True
-        ):
-            copies = batch // key.shape[0]
-            output = _attend(
-                attn,
-                query[:, cells],
-                key.repeat_interleave(copies, 0),
-                value.repeat_interleave(copies, 0),
-            )
-            result.index_add_(1, cells, region.weight * output)
-            total.index_add_(
-                0, cells, torch.full_like(total[: len(cells)], region.weight)
-            )
-        mixed: Tensor = attn.to_out[1](attn.to_out[0](result / total))
-        return mixed
+        """Attend; the arguments are those of diffusers' own processors.
 
-    def _project(self, attn: Any, context: Float[Tensor, "batch tokens width"]) -> None:
-        self._context = attn.to_k(context), attn.to_v(context)
-        for region in self._regions:
-            text = region.hidden[:, self._layer].to(context)
-            self._own.append((attn.to_k(text), attn.to_v(text)))
+        The text given is that of the contexts; `RegionalTexts` has them too.
+        """
+        if self._projected is None:
+            hidden = self._texts.hidden[:, self._layer].to(hidden_states)
+            self._projected = attn.to_k(hidden), attn.to_v(hidden)
+        query = attn.to_q(hidden_states)
+        result = torch.zeros_like(query)
+        keys, values = self._projected
+        for group in self._cells.groups(query):
+            text = group.text(self._texts.parts)
+            group.add(
+                result, _attend(attn, group.take(query), keys[text], values[text])
+            )
+        return _mixed(attn, result)
 
 
 class IsolatedProcessor:
     """Self-attention in which every region sees its own cells alone.
 
-    Cells outside every region see the whole picture; where regions overlap, their
-    outputs are averaged by weight.
+    The context's cells see the whole picture; where regions overlap, their outputs are
+    added up by their shares.
     """
 
-    def __init__(self, weights: Sequence[float], cells: "_Cells") -> None:
-        """Take the regions' weights and cells."""
-        self._weights, self._cells = weights, cells
+    def __init__(self, cells: "_Cells") -> None:
+        """Take the cells of every row's regions."""
+        self._cells = cells
 
     def __call__(
         self,
@@ -166,59 +151,110 @@ class IsolatedProcessor:
         """Attend; the arguments are those of diffusers' own processors."""
         projections = (attn.to_q, attn.to_k, attn.to_v)
         query, key, value = (project(hidden_states) for project in projections)
-        outside, inside = self._cells.of(query.shape[1], query.device)
         result = torch.zeros_like(query)
-        total = torch.zeros(query.shape[1], 1, dtype=query.dtype, device=query.device)
-        if len(outside):
-            result[:, outside] = _attend(attn, query[:, outside], key, value)
-            total[outside] = 1
-        for weight, cells in zip(self._weights, inside, strict=True):
-            output = _attend(attn, query[:, cells], key[:, cells], value[:, cells])
-            result.index_add_(1, cells, weight * output)
-            total.index_add_(0, cells, torch.full_like(total[: len(cells)], weight))
-        mixed: Tensor = attn.to_out[1](attn.to_out[0](result / total))
-        return mixed
+        for group in self._cells.groups(query):
+            own = group.take(query)
+            if group.is_context:
+                output = _attend(attn, own, key[group.rows], value[group.rows])
+            else:
+                seen = group.take(key), group.take(value)
+                output = _attend(attn, own, *seen, filled=group.filled)
+            group.add(result, output)
+        return _mixed(attn, result)
+
+
+class _Group:
+    """Parts, each a context or a region in one row, whose cells are of like number.
+
+    Lists of cells are padded to one length with cell 0 at share 0.
+    """
+
+    def __init__(self, parts: Sequence[tuple[int, int, Tensor]], like: Tensor) -> None:
+        """Take (row, index of the part in its row, shares of the cells) of each."""
+        inside = [share.nonzero()[:, 0] for _, _, share in parts]
+        longest = max(len(cells) for cells in inside)
+        cells = torch.zeros(len(parts), longest, dtype=torch.long)
+        shares = torch.zeros(len(parts), longest, 1)
+        for index, (part, own) in enumerate(zip(parts, inside, strict=True)):
+            cells[index, : len(own)] = own
+            shares[index, : len(own), 0] = part[2][own]
+        self._indices = [index for _, index, _ in parts]
+        self._row_list = [row for row, _, _ in parts]
+        self.rows = torch.tensor(self._row_list, device=like.device)
+        self._flat = (self.rows.cpu()[:, None] * like.shape[1] + cells).flatten()
+        self._flat = self._flat.to(like.device)
+        self._shape = cells.shape
+        self._shares = None if bool((shares == 1).all()) else shares.to(like)
+        full = bool((shares > 0).all())
+        self.filled = (
+            None if full else (shares > 0).to(like.device)[:, None, None, :, 0]
+        )
+        """Which keys are none of the padding; None where there is no padding."""
+
+        self._text: Tensor | None = None
+
+    @property
+    def is_context(self) -> bool:
+        """Whether these are contexts, not regions; groups are never of both."""
+        return self._indices[0] == 0
+
+    def text(self, parts: Sequence[Sequence[int]]) -> Int[Tensor, " parts"]:
+        """The text of each part."""
+        if self._text is None:
+            own = zip(self._row_list, self._indices, strict=True)
+            text = [parts[row][index] for row, index in own]
+            self._text = torch.tensor(text, device=self.rows.device)
+        return self._text
+
+    def take(
+        self, states: Float[Tensor, "batch cells channels"]
+    ) -> Float[Tensor, "parts own channels"]:
+        """Every part's own cells."""
+        own = states.flatten(0, 1).index_select(0, self._flat)
+        return own.view(*self._shape, -1)
+
+    def add(
+        self,
+        result: Float[Tensor, "batch cells channels"],
+        output: Float[Tensor, "parts own channels"],
+    ) -> None:
+        """Add every part's output to its cells, by its shares."""
+        if self._shares is not None:
+            output = output * self._shares
+        result.flatten(0, 1).index_add_(0, self._flat, output.flatten(0, 1))
 
 
 class _Cells:
-    """Which cells each region covers, at every resolution of the UNet."""
+    """The groups of a batch at every resolution, made when first asked for."""
 
-    def __init__(
-        self, boxes: Sequence[Box], latent_size: tuple[int, int], levels: int
-    ) -> None:
-        self._by_count: dict[int, tuple[Tensor, list[Tensor]]] = {}
-        height, width = latent_size
-        for _ in range(levels):
-            self._by_count.setdefault(height * width, _covered(boxes, height, width))
-            height, width = math.ceil(height / 2), math.ceil(width / 2)
+    def __init__(self, shares: Sequence[Shares], base_ratio: float) -> None:
+        self._shares, self._base_ratio = shares, base_ratio
+        self._groups: dict[int, list[_Group]] = {}
 
-    def of(
-        self, count: int, device: torch.device
-    ) -> tuple[Int[Tensor, " outside"], list[Tensor]]:
-        """Cells outside every region, and each region's cells."""
-        outside, inside = self._by_count[count]
-        return outside.to(device), [cells.to(device) for cells in inside]
+    def groups(self, like: Float[Tensor, "batch cells channels"]) -> list[_Group]:
+        """The groups at the resolution of `like`, on its device."""
+        count = like.shape[1]
+        if count not in self._groups:
+            assert len(self._shares) == like.shape[0], "every row has its shares"
+            self._groups[count] = self._grouped(like)
+        return self._groups[count]
+
+    def _grouped(self, like: Tensor) -> list[_Group]:
+        by_size: dict[tuple[bool, int], list[tuple[int, int, Tensor]]] = {}
+        for row, shares in enumerate(self._shares):
+            own = shares.at(like.shape[1]) * (1 - self._base_ratio)
+            own[0] += self._base_ratio
+            for index, share in enumerate(own):
+                cells = int(share.count_nonzero())
+                if cells:
+                    key = (index == 0, cells.bit_length())
+                    by_size.setdefault(key, []).append((row, index, share))
+        return [_Group(parts, like) for parts in by_size.values()]
 
 
-def _covered(
-    boxes: Sequence[Box], height: int, width: int
-) -> tuple[Tensor, list[Tensor]]:
-    """A region covers the cells whose centres it holds, and one cell at least."""
-    down = (torch.arange(height) + 0.5) / height
-    across = (torch.arange(width) + 0.5) / width
-    free = torch.ones(height * width, dtype=torch.bool)
-    inside: list[Tensor] = []
-    for left, top, right, bottom in boxes:
-        rows = (down >= top) & (down < bottom)
-        columns = (across >= left) & (across < right)
-        if not rows.any():
-            rows[int((down - (top + bottom) / 2).abs().argmin())] = True
-        if not columns.any():
-            columns[int((across - (left + right) / 2).abs().argmin())] = True
-        cells = (rows[:, None] & columns[None]).flatten().nonzero()[:, 0]
-        free[cells] = False
-        inside.append(cells)
-    return free.nonzero()[:, 0], inside
+def _mixed(attn: Any, result: Tensor) -> Float[Tensor, "batch cells channels"]:
+    mixed: Tensor = attn.to_out[1](attn.to_out[0](result))
+    return mixed
 
 
 def _attend(
@@ -226,10 +262,12 @@ def _attend(
     query: Float[Tensor, "batch cells inner"],
     key: Float[Tensor, "batch tokens inner"],
     value: Float[Tensor, "batch tokens inner"],
+    *,
+    filled: Tensor | None = None,
 ) -> Float[Tensor, "batch cells inner"]:
-    """Multi-head scaled dot-product attention."""
-    heads = [
+    """Multi-head scaled dot-product attention; `filled` tells which keys count."""
+    q, k, v = (
         t.unflatten(2, (attn.heads, -1)).transpose(1, 2) for t in (query, key, value)
-    ]
-    output = functional.scaled_dot_product_attention(*heads)
+    )
+    output = functional.scaled_dot_product_attention(q, k, v, attn_mask=filled)
     return output.transpose(1, 2).flatten(2)
