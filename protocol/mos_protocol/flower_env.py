@@ -15,6 +15,9 @@ from typing import Final
 
 from mos_shared.errors import MosError
 
+APP_NAME: Final = "mix-of-show"
+"""Of the app, and of its publisher."""
+
 SERVER_APP: Final = "mos_server.flower:app"
 CLIENT_APP: Final = "mos_client.flower:app"
 

@@ -23,6 +23,11 @@ ITEM_BYTES: Final[Mapping[str, int]] = {"F32": 4, "F16": 2, "BF16": 2}
 
 _MAX_NAME_CHARACTERS: Final = 256
 _MAX_DIMENSIONS: Final = 8
+_MAX_LEVELS: Final = 3
+"""Of objects and lists within each other; more cannot even be printed safely."""
+
+_END_OF_NATURALS: Final = 2**128
+"""JSON's integers have no end, but printing one of 4,301 digits raises."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,16 @@ def _object(text: str, what: str) -> dict[str, Any]:
         raise MalformedError(f"the {what} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise MalformedError(f"the {what} is not a JSON object")
+    if not _is_shallow(found, _MAX_LEVELS):
+        raise MalformedError(f"the {what} has more than {_MAX_LEVELS} levels")
     return found
+
+
+def _is_shallow(value: dict[str, Any] | list[Any], levels: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(
+        _is_shallow(one, levels - 1) for one in inside if isinstance(one, dict | list)
+    )
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,7 +133,9 @@ def _span(name: str, entry: object, start: int) -> TensorSpan:
 
 def _is_naturals(values: object) -> bool:
     # `True` is an int to isinstance.
-    return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
+    return isinstance(values, list) and all(
+        type(v) is int and 0 <= v < _END_OF_NATURALS for v in values
+    )
 
 
 def _check_tiling(spans: list[TensorSpan], start: int, size: int) -> None:

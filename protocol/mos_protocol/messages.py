@@ -48,6 +48,9 @@ PlainDict = dict[str, PlainValue]
 
 T = TypeVar("T")
 
+MAX_TEXT_CHARACTERS: Final = 1024
+"""Of any text in a message. It is shown on terminals and kept, so it is printable."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -288,6 +291,8 @@ def _one(values: Mapping[str, Any], key: str, kind: type[T]) -> T:
     value = values.get(key)
     if type(value) is not kind:
         raise MalformedError(f"the message's {key!r} is {value!r:.80}")
+    if isinstance(value, str):
+        _check_text(value, key)
     return value
 
 
@@ -295,7 +300,18 @@ def _list(values: Mapping[str, Any], key: str, kind: type[T]) -> list[T]:
     found = values.get(key)
     if not isinstance(found, list) or any(type(value) is not kind for value in found):
         raise MalformedError(f"the message's {key!r} is not a list of {kind.__name__}")
+    for value in found:
+        if isinstance(value, str):
+            _check_text(value, key)
     return found
+
+
+def _check_text(text: str, key: str) -> None:
+    if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
+        raise MalformedError(
+            f"the message's {key!r} holds {text[:40]!r}: at most "
+            f"{MAX_TEXT_CHARACTERS} printable characters are taken"
+        )
 
 
 def _columns(*columns: list[Any]) -> list[tuple[Any, ...]]:

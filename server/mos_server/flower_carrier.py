@@ -20,6 +20,7 @@ from mos_server.federation import Reply
 
 _LOOK_FOR_NODES_EVERY_SECONDS: Final = 1.0
 _PULL_EVERY_SECONDS: Final = 0.3
+_MAX_REASON_CHARACTERS: Final = 200
 _PULLS_PER_SECOND: Final = 50
 """At most, so that many sites do not keep the SuperLink busy with questions."""
 
@@ -110,7 +111,9 @@ def reply_of(message: Message, message_id: str) -> Reply:
     """
     if message.has_error():
         reason = message.error.reason or f"Flower's error {message.error.code}"
-        return Reply(message_id, error=reason)
+        # A site words it as it likes, and it is shown on the centre's terminal.
+        shown = reason[:_MAX_REASON_CHARACTERS]
+        return Reply(message_id, error=shown if shown.isprintable() else repr(shown))
     content = message.content
     try:
         return Reply(

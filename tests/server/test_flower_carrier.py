@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 
 import pytest
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -91,3 +91,13 @@ def test_nodes_come_with_the_keys_they_showed() -> None:
 def test_reply_whose_content_is_not_ours_is_an_error_and_no_crash() -> None:
     foreign = RecordDict({"blob": ConfigRecord({"blob": b"x"})})
     assert "no blob" in reply_of(answer(foreign), "m1").error
+
+
+def test_words_of_a_site_cannot_command_the_centres_terminal() -> None:
+    content = RecordDict()
+    asked = Message(content, 1, "query.sync")
+    asked.metadata.__dict__["_message_id"] = "m1"
+    answer = Message(Error(2, "\x1b[2J" + "x" * 1000), reply_to=asked)
+    told = reply_of(answer, "m1").error
+    assert told.isprintable()
+    assert len(told) < 300
