@@ -4,6 +4,7 @@ from typing import NoReturn
 
 from mos_server.commands.admit import admit
 from mos_server.commands.demo import demo
+from mos_server.commands.evaluate import evaluate
 from mos_server.commands.fuse import fuse
 from mos_server.commands.releases import releases
 from mos_server.commands.serve import serve
@@ -24,6 +25,7 @@ app.command()(releases)
 app.command()(serve)
 app.command()(simulate)
 app.command()(demo)
+app.command()(evaluate)
 
 
 def main() -> NoReturn:

@@ -3,10 +3,12 @@
 MosError (mos_shared.errors)
 └── CentreError          anything the centre's operator can mend
     ├── FusionError      concepts cannot be fused as they stand
+    │   └── LedgerError  a ledger is damaged, or of another base or other settings
     ├── RegistryError    the registry is broken, or says no to a change
     ├── CertificateError TLS certificates cannot be made or read
     ├── ServingError     the federation cannot be started or kept up
-    └── SimulationError  a simulation cannot start, or came to nothing
+    ├── SimulationError  a simulation cannot start, or came to nothing
+    └── EvaluationError  an evaluation lacks what it is asked to judge
 """
 
 from mos_shared.errors import MosError
@@ -18,6 +20,10 @@ class CentreError(MosError):
 
 class FusionError(CentreError):
     """Concepts cannot be fused as they stand."""
+
+
+class LedgerError(FusionError):
+    """A ledger is damaged, or belongs to another base or to other settings."""
 
 
 class RegistryError(CentreError):
@@ -34,3 +40,7 @@ class ServingError(CentreError):
 
 class SimulationError(CentreError):
     """A simulation cannot start, or came to nothing."""
+
+
+class EvaluationError(CentreError):
+    """An evaluation lacks what it is asked to judge."""

@@ -102,7 +102,9 @@ def load_metrics(
     return Metrics(name, on_device, processor, tokenizer)
 
 
-def image_alignment(samples: Features, references: Features) -> float:
+def image_alignment(
+    samples: Float[Tensor, "samples d"], references: Float[Tensor, "references d"]
+) -> float:
     """Mean cosine of every sample with every reference, -1 to 1."""
     return float((samples @ references.T).mean())
 

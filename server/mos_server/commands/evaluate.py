@@ -1,0 +1,94 @@
+"""`mos-server evaluate`: the paper's protocol, its tables beside ours."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mos_server.commands.options import JsonOption
+from mos_server.commands.progress_lines import ProgressLines
+from mos_server.commands.simulate import SimulationDisplay
+from mos_server.errors import EvaluationError
+from mos_shared.console import console, print_json
+
+
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for everything.")],
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A table: tuning, fusion or regions; all by default."),
+    ] = None,
+    base: Annotated[
+        str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
+    ] = "mini",
+    subjects: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of subjects: each a folder with its pictures and its concept "
+            "file. Made on the mini world without it."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(help="`mini-clip`, or a CLIPModel directory to judge with.")
+    ] = "mini-clip",
+    counts: Annotated[
+        str, typer.Option(help="Numbers of concepts to fuse.")
+    ] = "1,2,4,8,16",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A way to fuse: gradient, chained, published, average or sum."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures of every prompt.")] = 2,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Sampling steps of every picture.")
+    ] = None,
+    tune_steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimiser steps of simulated sites.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge tuning, fusion and regional pictures by the paper's protocol.
+
+    OUT/evaluation.md holds the tables, OUT/evaluation.json the figures, OUT/grids the
+    pictures they come from. Run again, it goes on where it stopped.
+    """
+    from mos_server.evaluation.report import write_report
+    from mos_server.evaluation.run import DEFAULT_METHODS, TABLES, Asked
+    from mos_server.evaluation.run import evaluate as find
+
+    asked = Asked(
+        base=base,
+        metrics=metrics,
+        subjects=subjects,
+        tables=tuple(only) if only else TABLES,
+        counts=_counts(counts),
+        methods=tuple(method) if method else DEFAULT_METHODS,
+        seeds=seeds,
+        steps=steps,
+        tune_steps=tune_steps,
+    )
+    display: Any = SimulationDisplay() if console.is_terminal else ProgressLines()
+    with display:
+        evaluation = find(
+            asked,
+            out,
+            on_progress=display.show,
+            on_table=display.count,
+        )
+    page = write_report(evaluation, out)
+    if json:
+        print_json(evaluation.to_dict())
+    else:
+        sys.stdout.write(f"{page.read_text('utf-8')}\n{page}\n")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        raise EvaluationError(
+            f"--counts {text!r}: whole numbers with commas, as 1,2,4"
+        ) from error

@@ -1,0 +1,225 @@
+"""`mos-server evaluate`: its figures are what their definitions say, and it goes on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mos_server.cli import app
+from mos_server.errors import EvaluationError
+from mos_server.evaluation.cells import Cells
+from mos_server.evaluation.measuring import Sampled, draw, drift, texts_of
+from mos_server.evaluation.methods import METHODS, alone
+from mos_server.evaluation.regions_table import layouts_of, nearest
+from mos_server.evaluation.report import markdown
+from mos_server.evaluation.run import Asked, Evaluation, evaluate
+from mos_server.evaluation.subjects import (
+    Reference,
+    Subject,
+    read_subjects,
+    reference,
+)
+from mos_shared.base import Base, load_base
+from mos_shared.base_files import read_inventory
+from mos_shared.metrics import Metrics, image_alignment, load_metrics
+from mos_shared.sampling import sampling
+from mos_shared.zoo.individuals import pictures_of
+from tests.support.bases import save_tiny_sd
+from tests.support.concepts import random_concept
+from tests.support.typing_in import type_in
+
+NAMES = ("ada", "bea", "cid")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    folder = save_tiny_sd(tmp_path_factory.mktemp("base"))
+    quick = {"sample": {"steps": 2}, "fusion": {"scenes": [""], "ridge": 0.1}}
+    (folder / "mos_defaults.json").write_text(json.dumps(quick))
+    return load_base(str(folder))
+
+
+@pytest.fixture(scope="module")
+def subjects_folder(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("subjects")
+    inventory = read_inventory(str(base.folder))
+    for seed, name in enumerate(NAMES):
+        (folder / name).mkdir()
+        for number, picture in enumerate(pictures_of(name)[:3]):
+            picture.save(folder / name / f"{number}.png")
+        concept = random_concept(inventory, name, seed=seed, strength=0.5)
+        (folder / name / f"{name}.safetensors").write_bytes(concept.to_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics() -> Metrics:
+    return load_metrics()
+
+
+def quick(base: Base, subjects: Path, **changes: object) -> Asked:
+    given: dict[str, object] = {
+        "base": str(base.folder),
+        "subjects": subjects,
+        "counts": (1, 2),
+        "methods": ("gradient", "average"),
+        "tables": ("tuning", "fusion"),
+        "seeds": 1,
+    }
+    return Asked(**(given | changes))  # type: ignore[arg-type]
+
+
+def test_one_concept_averaged_is_that_concept(
+    base: Base, subjects_folder: Path, tmp_path: Path
+) -> None:
+    found = evaluate(quick(base, subjects_folder), tmp_path)
+    row = next(r for r in found.fusion if (r.method, r.concepts) == ("average", 1))
+    assert row.image == pytest.approx(row.single, abs=1e-5)
+    assert row.kept == pytest.approx(1, abs=1e-4)
+
+
+def test_a_single_concepts_figure_is_the_mean_cosine_of_its_own_pictures(
+    base: Base, subjects_folder: Path, tmp_path: Path, metrics: Metrics
+) -> None:
+    found = evaluate(quick(base, subjects_folder), tmp_path)
+    subject = read_subjects(subjects_folder)[1]
+    plan = Sampled(seeds=(0,), side=16)
+    with sampling(base, alone(subject)) as sampler:
+        pictures = draw(sampler, "<bea>", plan, lambda _: None)
+    expected = image_alignment(
+        metrics.of_images(pictures), metrics.of_images(subject.pictures)
+    )
+    row = next(row for row in found.tuning if row.name == "bea")
+    assert row.image == pytest.approx(expected, abs=1e-5)
+    assert row.mutual == reference(metrics, subject).mutual
+
+
+def test_an_untouched_base_does_not_drift(metrics: Metrics) -> None:
+    pictures = pictures_of("ada")
+    assert drift(metrics, pictures, pictures) == pytest.approx(0, abs=1e-5)
+    assert drift(metrics, pictures, pictures_of("dov")) > 0.1
+
+
+def test_a_second_run_draws_nothing_anew(
+    base: Base, subjects_folder: Path, tmp_path: Path
+) -> None:
+    drawn: list[int] = []
+
+    def count(what: str, done: int, total: int) -> None:
+        drawn.append(done)
+
+    first = evaluate(quick(base, subjects_folder), tmp_path, on_table=count)
+    assert sum(drawn) > 0
+    drawn.clear()
+    again = evaluate(quick(base, subjects_folder), tmp_path, on_table=count)
+    assert sum(drawn) == 0
+    assert again.to_dict() == first.to_dict()
+    more = quick(base, subjects_folder, seeds=2)
+    evaluate(more, tmp_path, on_table=count)
+    assert sum(drawn) > 0
+
+
+def test_every_method_fuses_every_concept(base: Base, subjects_folder: Path) -> None:
+    subjects = read_subjects(subjects_folder)[:2]
+    for name, method in METHODS.items():
+        model = method(base, subjects)
+        assert [word.name for word in model.concepts] == ["ada", "bea"], name
+        assert set(model.lora) == set(subjects[0].concept.lora)
+
+
+def test_regions_are_told_apart_by_the_nearest_concept(metrics: Metrics) -> None:
+    references = [
+        Reference(metrics.of_images(pictures_of(name)[:4]), 1.0) for name in NAMES
+    ]
+    crops = metrics.of_images([pictures_of(name)[6] for name in reversed(NAMES)])
+    assert nearest(crops, references) == [2, 1, 0]
+
+
+def test_every_order_and_place_is_laid_out(subjects_folder: Path) -> None:
+    subjects = read_subjects(subjects_folder)
+    made = layouts_of(subjects, "regions", 16)
+    assert len({order for _, order in made}) == 6
+    assert len({layout.regions[0].prompt.split("> ")[1] for layout, _ in made}) == 8
+    for layout, order in made:
+        named = [region.prompt.split("<")[1].split(">")[0] for region in layout.regions]
+        assert named == [NAMES[k] for k in order]
+
+
+def test_texts_name_the_class_where_prompts_name_the_concept() -> None:
+    plan = Sampled(prompts=("a photo of {}", "{} in the snow"), seeds=(0, 1))
+    assert texts_of("cat", plan) == [
+        *["a photo of a cat"] * 2,
+        *["a cat in the snow"] * 2,
+    ]
+
+
+def test_the_command_prints_the_papers_figures_beside_ours(
+    base: Base,
+    subjects_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--base", base.folder, "--subjects", subjects_folder, "--out", tmp_path)
+    more = ("--counts", "2", "--method", "sum", "--seeds", 1)
+    assert type_in(app, "evaluate", *words, "--only", "fusion", *more) == 0
+    page = capsys.readouterr().out
+    assert "| 2 | sum |" in page
+    assert "97.0%" in page, "the paper's gradient fusion"
+    told = json.loads((tmp_path / "evaluation.json").read_text())
+    assert told["fusion"][0]["concepts"] == 2
+    with Image.open(tmp_path / "identity.png") as plot:
+        assert plot.width > 500
+    assert (tmp_path / "grids" / "sum-2.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--only", "nothing"), "the tables are tuning, fusion, regions"),
+        (("--method", "luck"), "the methods are gradient"),
+        (("--counts", "many"), "whole numbers with commas"),
+        (("--counts", "9", "--only", "fusion"), "9 concepts asked for, 3 at hand"),
+    ],
+)
+def test_what_cannot_be_found_is_said(
+    words: tuple[str, ...],
+    reason: str,
+    base: Base,
+    subjects_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = ("--base", base.folder, "--subjects", subjects_folder, "--out", tmp_path)
+    assert type_in(app, "evaluate", *where, *words) == 2
+    assert reason in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_without_its_concept_is_named(
+    tmp_path: Path, subjects_folder: Path
+) -> None:
+    (tmp_path / "ada").mkdir()
+    with pytest.raises(EvaluationError, match="exactly one"):
+        read_subjects(tmp_path)
+    source = subjects_folder / "ada" / "ada.safetensors"
+    (tmp_path / "ada" / "ada.safetensors").write_bytes(source.read_bytes())
+    with pytest.raises(EvaluationError, match="at least two"):
+        read_subjects(tmp_path)
+
+
+def test_findings_of_other_circumstances_are_not_taken_over(tmp_path: Path) -> None:
+    first = Cells(tmp_path, {"seeds": 1})
+    assert first.get("a", ["x"], lambda: {"n": 1}) == {"n": 1}
+    assert first.get("a", ["x"], lambda: {"n": 2}) == {"n": 1}
+    assert first.get("a", ["y"], lambda: {"n": 3}) == {"n": 3}
+    assert Cells(tmp_path, {"seeds": 2}).get("a", ["x"], lambda: {"n": 4}) == {"n": 4}
+
+
+def test_an_empty_evaluation_has_no_tables(subjects_folder: Path) -> None:
+    page = markdown(Evaluation(Asked(subjects=subjects_folder)))
+    assert "##" not in page
+
+
+def test_a_subject_knows_its_class(subjects_folder: Path) -> None:
+    subject: Subject = read_subjects(subjects_folder)[0]
+    assert (subject.name, subject.class_word) == ("ada", "cat")
