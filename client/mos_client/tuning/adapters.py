@@ -26,6 +26,7 @@ def lora_adapters(base: Base, rank: int, generator: torch.Generator) -> Iterator
     """Inside, `base` carries trainable LoRA pairs; after, it is as it was.
 
     A is drawn from N(0, 1/r^2) by `generator`, B is 0, so nothing changes at first.
+    Both are float32, whatever the base's dtype.
     """
     models = [getattr(base.pipeline, name) for name in ("unet", *base.text_encoders)]
     try:
@@ -85,6 +86,7 @@ def _targets(base: Base, component: str) -> list[str]:
 def _initialise(base: Base, rank: int, generator: torch.Generator) -> None:
     for component in ("unet", *base.text_encoders):
         for name, weight in lora_parameters(base, component).items():
+            weight.data = weight.data.float()  # PEFT takes the frozen weight's dtype
             if name.endswith(".lora_A.weight"):
                 weight.copy_(torch.randn(weight.shape, generator=generator) / rank)
             else:

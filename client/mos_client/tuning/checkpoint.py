@@ -91,11 +91,16 @@ def load_checkpoint(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"parameter.{name}"])
-            optimiser.state[parameter] = {
-                key.split(".")[1]: value.clone()
-                for key, value in tensors.items()
-                if key.startswith("optimiser.") and key.split(".", 2)[2] == name
-            }
+    names = {parameter: name for name, parameter in parameters.items()}
+    order = [p for group in optimiser.param_groups for p in group["params"]]
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, kind, name = key.split(".", 2)
+            moments.setdefault(name, {})[kind] = value
+    state = optimiser.state_dict()
+    state["state"] = {index: moments.get(names[p], {}) for index, p in enumerate(order)}
+    optimiser.load_state_dict(state)  # it puts them on the parameters' device
     return int(facts["step"])
 
 

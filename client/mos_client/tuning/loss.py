@@ -1,12 +1,14 @@
 """The diffusion loss of tuning."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from mos_client.tuning.settings import TuneSettings
+
+_LEAST_SNR: Final = 1e-8
 
 
 def draw_noise(
@@ -37,8 +39,9 @@ def diffusion_loss(
         noise: The noise that was added.
         timesteps: Of each picture.
         scheduler: The base's `DDPMScheduler`; its `prediction_type` decides.
-        settings: `snr_gamma` weights each timestep by min(SNR, gamma) / SNR
-            (arXiv:2303.09556), over SNR + 1 for v-prediction.
+        settings: `snr_gamma` weights each timestep by min(SNR, gamma) where the base
+            predicts the sample, by that over SNR where it predicts the noise, over
+            SNR + 1 where it predicts the velocity (arXiv:2303.09556, section 3.4).
         mask: Weights of the loss per cell; normalised to mean 1 a picture.
     """
     kind = scheduler.config.prediction_type
@@ -53,7 +56,8 @@ def diffusion_loss(
     if settings.snr_gamma is not None:
         kept = scheduler.alphas_cumprod.to(timesteps.device)[timesteps]
         snr = kept / (1 - kept)
-        below = snr + 1 if kind == "v_prediction" else snr
-        each = each * snr.clamp(max=settings.snr_gamma) / below
+        over = {"epsilon": snr, "v_prediction": snr + 1}.get(kind, torch.ones_like(snr))
+        # The noise of a step without any signal (SNR 0) counts fully, as min(1, ..).
+        each = each * snr.clamp(_LEAST_SNR, settings.snr_gamma) / over.clamp(_LEAST_SNR)
     loss: Float[Tensor, ""] = each.mean()
     return loss

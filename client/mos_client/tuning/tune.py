@@ -2,36 +2,41 @@
 
 In order: the words and LoRA pairs are put on the base; every step draws pictures,
 captions, noise and timesteps from (seed, step) alone; a checkpoint is written now and
-then and at Ctrl-C; the base is left as it was.
+then and at Ctrl-C; the base is left as it was. A step whose loss or gradients are not
+finite is never applied, so that every checkpoint is a good one.
 """
 
 import random
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
-from torch import nn
 
 from mos_client.pictures import Picture
-from mos_client.tuning.adapters import lora_adapters, lora_factors, lora_parameters
+from mos_client.tuning.adapters import lora_adapters, lora_factors
 from mos_client.tuning.checkpoint import (
+    FILE,
     RunIdentity,
     data_digest,
     load_checkpoint,
     save_checkpoint,
 )
 from mos_client.tuning.latents import TrainingSet, training_set
-from mos_client.tuning.loss import diffusion_loss, draw_noise
+from mos_client.tuning.memory import gradient_checkpointing
+from mos_client.tuning.objective import Objective
+from mos_client.tuning.optimiser import Optimiser
 from mos_client.tuning.settings import TuneSettings
-from mos_client.tuning.words import initial_words, mean_norm
+from mos_client.tuning.words import Words, initial_words
 from mos_shared.base import Base
 from mos_shared.concept import Concept, ConceptFacts
 from mos_shared.errors import TuningError
 from mos_shared.layerwise import layerwise
 from mos_shared.names import checked_name
-from mos_shared.prompts import PromptEncoder
 
 CHECKPOINT_EVERY: Final = 100
 _LARGEST_SEED: Final = 2**31
@@ -86,21 +91,24 @@ def tune_concept(
         raise TuningError("no pictures to tune on")
     generator = torch.Generator().manual_seed(settings.seed)
     data = training_set(base, pictures, f"<{name}>", settings)
-    words = initial_words(base, class_word, generator)
-    with lora_adapters(base, settings.rank, generator), layerwise(base.unet):
+    words = initial_words(base, class_word, generator, settings.method)
+    with (
+        lora_adapters(base, settings.rank, generator),
+        layerwise(base.unet),
+        gradient_checkpointing(base, wanted=settings.gradient_checkpointing),
+    ):
         run = _Run(base, name, words, data, settings)
         identity = RunIdentity(
             base.inventory.base,
             name,
             class_word,
-            settings.to_dict(),
+            settings.decisive(),
             data_digest(data.latents, data.captions),
         )
         run.go(identity, work_dir, resume, on_progress or (lambda _: None))
         lora = lora_factors(base)
     facts = ConceptFacts(name, class_word, base.inventory.base, settings.rank, licence)
-    vectors = {n: v.detach().float().cpu().clone() for n, v in words.items()}
-    return Concept(facts, lora, vectors)
+    return Concept(facts, lora, words.finished())
 
 
 class _Run:
@@ -110,28 +118,14 @@ class _Run:
         self,
         base: Base,
         name: str,
-        words: dict[str, nn.Parameter],
+        words: Words,
         data: TrainingSet,
         settings: TuneSettings,
     ) -> None:
-        self._base, self._data, self._settings = base, data, settings
-        self._words = words
-        self._scheduler = base.noise_scheduler()
-        self._encoder = PromptEncoder(base, {name: words})
-        self._parameters = {f"words.{n}": p for n, p in words.items()}
-        groups: list[dict[str, Any]] = [
-            {"params": list(words.values()), "lr": settings.embedding_rate}
-        ]
-        for component in ("unet", *base.text_encoders):
-            own = lora_parameters(base, component)
-            rate = settings.unet_rate if component == "unet" else settings.text_rate
-            groups.append({"params": list(own.values()), "lr": rate})
-            self._parameters |= own
-        self._optimiser = torch.optim.AdamW(groups, weight_decay=0.0)
-        self._rates = [group["lr"] for group in groups]
-        table = [e.get_input_embeddings().weight for e in base.text_encoders.values()]
-        norms = torch.stack([weight.float().norm(dim=1).mean() for weight in table])
-        self._norm_limit = settings.embedding_norm * float(norms.mean())
+        self._data, self._settings = data, settings
+        self._objective = Objective(base, name, words, settings)
+        self._optimiser = Optimiser(base, words, settings)
+        self._step = 0
 
     def go(
         self,
@@ -141,86 +135,85 @@ class _Run:
         tell: OnProgress,
     ) -> None:
         """All steps, from the checkpoint on where `resume` is set."""
-        steps, done = self._settings.steps, 0
+        parameters, adam = self._optimiser.parameters, self._optimiser.adam
         if resume and work_dir is not None:
-            done = load_checkpoint(
-                work_dir, identity, self._parameters, self._optimiser
-            )
+            self._step = load_checkpoint(work_dir, identity, parameters, adam)
+        saved = self._step
         smooth: float | None = None
-        step = done
         try:
-            while step < steps:
-                loss = self._step(step)
-                step += 1
+            while self._step < self._settings.steps:
+                loss = self._gradients(work_dir, saved)
+                with _interrupts_wait():
+                    self._optimiser.step(self._step)
+                    self._step += 1
                 kept = loss if smooth is None else smooth
                 smooth = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
-                tell(TuneProgress(step, steps, smooth))
-                if work_dir is not None and step % CHECKPOINT_EVERY == 0:
-                    self._save(work_dir, identity, step)
+                tell(TuneProgress(self._step, self._settings.steps, smooth))
+                if work_dir is not None and self._step % CHECKPOINT_EVERY == 0:
+                    save_checkpoint(work_dir, identity, self._step, parameters, adam)
+                    saved = self._step
         except KeyboardInterrupt:
-            if work_dir is not None and step > done:
-                self._save(work_dir, identity, step)
+            if work_dir is not None and self._step > saved:
+                save_checkpoint(work_dir, identity, self._step, parameters, adam)
             raise
 
-    def _save(self, work_dir: Path, identity: RunIdentity, step: int) -> None:
-        save_checkpoint(work_dir, identity, step, self._parameters, self._optimiser)
+    def _gradients(self, work_dir: Path | None, saved: int) -> float:
+        """Leave the next step's gradients on the parameters; its loss.
 
-    def _step(self, step: int) -> float:
-        """One optimiser step; its loss."""
+        Raises:
+            TuningError: the loss, or a gradient, is not finite.
+        """
         settings, data = self._settings, self._data
         # All of a step's randomness comes from here, so that a resumed run agrees.
-        chance = random.Random(f"{settings.seed} {step}")
+        chance = random.Random(f"{settings.seed} {self._step}")
         generator = torch.Generator().manual_seed(chance.randrange(_LARGEST_SEED))
-        self._set_rates(step)
-        count = len(data.latents)
-        rows = [chance.randrange(count) for _ in range(settings.batch_size)]
-        latents = data.latents[rows]
-        prompts = [chance.choice(data.captions[row]) for row in rows]
-        noise = draw_noise(latents, settings.noise_offset, generator)
-        last = self._scheduler.config.num_train_timesteps
-        timesteps = torch.randint(0, last, (len(rows),), generator=generator)
-        timesteps = timesteps.to(latents.device)
-        noisy = self._scheduler.add_noise(latents, noise, timesteps)
-        predicted = self._predict(noisy, timesteps, prompts)
-        mask = None if data.masks is None else data.masks[rows]
-        loss = diffusion_loss(
-            predicted, latents, noise, timesteps, self._scheduler, settings, mask
-        )
-        if not loss.isfinite():
-            raise TuningError(
-                f"the loss is {loss.item()} at step {step + 1}: the rates are too high "
-                "for this base; lower them, or resume from the last checkpoint"
+        losses: list[torch.Tensor] = []
+        for _ in range(settings.accumulate):
+            count = len(data.latents)
+            rows = [chance.randrange(count) for _ in range(settings.batch_size)]
+            loss = self._objective.loss(
+                data.latents[rows],
+                [chance.choice(data.captions[row]) for row in rows],
+                generator,
+                masks=None if data.masks is None else data.masks[rows],
             )
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimiser.step()
-        return float(loss.detach())
+            (loss / settings.accumulate).backward()
+            losses.append(loss.detach())
+        value, finite = self._optimiser.finite(torch.stack(losses).mean())
+        if not finite:
+            raise TuningError(self._broken_down(value, work_dir, saved))
+        return value
 
-    def _predict(
-        self, noisy: torch.Tensor, timesteps: torch.Tensor, prompts: Sequence[str]
-    ) -> torch.Tensor:
-        encoded = self._encoder.encode(prompts)
-        dtype = self._base.unet.dtype
-        extra: dict[str, Any] = {}
-        if encoded.pooled is not None:
-            factor = 2 ** (len(self._base.vae.config.block_out_channels) - 1)
-            height, width = (factor * side for side in noisy.shape[2:])
-            size = torch.tensor([height, width, 0, 0, height, width])
-            extra["added_cond_kwargs"] = {
-                "text_embeds": encoded.pooled.to(dtype),
-                "time_ids": size.repeat(len(noisy), 1).to(noisy.device, dtype),
-            }
-        output: torch.Tensor = self._base.unet(
-            noisy.to(dtype), timesteps, encoded.stacked().to(dtype), **extra
-        ).sample
-        return output
-
-    def _set_rates(self, step: int) -> None:
-        """Linear warm-up, then linearly to 0; words rest once they are long enough."""
+    def _broken_down(self, loss: float, work_dir: Path | None, saved: int) -> str:
         settings = self._settings
-        rising = min(1.0, (step + 1) / max(1, settings.warm_up))
-        share = rising * (1 - step / settings.steps)
-        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = share * rate
-        if mean_norm(self._words) > self._norm_limit:
-            self._optimiser.param_groups[0]["lr"] = 0.0
+        rates = ("embedding_rate", "text_rate", "unet_rate")
+        said = ", ".join(f"{name} {getattr(settings, name):g}" for name in rates)
+        lower = f"--set unet_rate={settings.unet_rate / 4:g}"
+        way = f"start anew with lower ones, such as {lower}"
+        if work_dir is not None and saved:
+            way = (
+                f"{work_dir / FILE} holds step {saved}: go on from it with --resume "
+                f"{lower}, or {way}"
+            )
+        what = "is" if loss != loss or abs(loss) == float("inf") else "has gradients of"
+        value = f"{loss}" if what == "is" else "no finite size"
+        return (
+            f"the loss {what} {value} at step {self._step + 1}: the rates are too high "
+            f"for this base ({said}); {way}"
+        )
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C waits for the end of this, so that no half step is ever saved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals only ever interrupt the main thread
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        raise KeyboardInterrupt

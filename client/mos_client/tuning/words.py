@@ -1,25 +1,63 @@
-"""The two words of a concept: V_rand and V_class, one vector per layer.
+"""The two words of a concept: V_rand and V_class.
 
-Mix-of-Show (arXiv:2305.18292), section 3.1: `V = V_rand V_class`, each layer-wise (P+).
+Mix-of-Show (arXiv:2305.18292), section 3.1: `V = V_rand V_class`, each layer-wise
+(P+). The paper's comparison, a plain LoRA, trains one token V* with one vector for all
+layers. It takes V_rand's place in a file, the same in every layer; V_class's holds the
+class word as it was. So `<rex>` reads `V* cat`, and both kinds have one format.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mos_client.tuning.settings import Method
 from mos_shared.base import Base
 from mos_shared.errors import TuningError
 
 _INIT_STD: Final = 0.013  # of V_rand, as the reference draws it
 
 
+@dataclass(frozen=True)
+class Words:
+    """A concept's words in training."""
+
+    trained: Mapping[str, nn.Parameter]
+    """Text encoder name -> [2, L, D]; of a plain LoRA [1, 1, D], V* alone."""
+
+    fixed: Mapping[str, Tensor]
+    """Text encoder name -> [1, 1, D], the class word of a plain LoRA; else empty."""
+
+    layers: int
+    """L."""
+
+    def vectors(self) -> dict[str, Float[Tensor, "2 _ width"]]:
+        """What a prompt's encoder reads: [2, L, D], or [2, 1, D] for all layers."""
+        if not self.fixed:
+            return dict(self.trained)
+        return {n: torch.cat([own, self.fixed[n]]) for n, own in self.trained.items()}
+
+    def finished(self) -> dict[str, Float[Tensor, "2 layers width"]]:
+        """What the concept's file holds: [2, L, D], float32, on the CPU."""
+        return {
+            name: vectors.detach().float().cpu().expand(-1, self.layers, -1).clone()
+            for name, vectors in self.vectors().items()
+        }
+
+    @torch.no_grad()
+    def mean_norm(self) -> float:
+        """Mean norm of all trained vectors, over encoders, rows and layers."""
+        norms = [vectors.norm(dim=-1).mean() for vectors in self.trained.values()]
+        return float(torch.stack(norms).mean())
+
+
 def initial_words(
-    base: Base, class_word: str, generator: torch.Generator
-) -> dict[str, nn.Parameter]:
-    """The words before tuning, as parameters.
+    base: Base, class_word: str, generator: torch.Generator, method: Method = "ed-lora"
+) -> Words:
+    """The words before tuning.
 
     V_rand is drawn from N(0, 0.013^2) and scaled to the mean norm of the base's token
     embeddings; V_class is the class word's own embedding (the mean, where the word is
@@ -29,24 +67,29 @@ def initial_words(
         base: Whose token embeddings count.
         class_word: The ordinary word for the subject.
         generator: CPU generator of V_rand.
+        method: Which of them are trained, and whether layers differ.
 
     Returns:
-        Text encoder name -> [2, L, D], float32, on the base's device.
+        Float32, on the base's device.
 
     Raises:
         TuningError: the class word is empty, or says nothing to the base's tokenizer.
     """
-    words: dict[str, nn.Parameter] = {}
+    trained: dict[str, nn.Parameter] = {}
+    fixed: dict[str, Tensor] = {}
     for name, encoder in base.text_encoders.items():
         table = encoder.get_input_embeddings().weight.detach().float()
         ids = class_ids(base, class_word, name)
         width = table.shape[1]
         rand = torch.randn(width, generator=generator) * _INIT_STD
         rand = rand * (table.norm(dim=1).mean().cpu() / rand.norm())
-        own = torch.stack([rand.to(table.device), table[ids].mean(0)])
-        layers = own[:, None].repeat(1, base.inventory.layers, 1)
-        words[name] = nn.Parameter(layers)
-    return words
+        own = torch.stack([rand.to(table.device), table[ids].mean(0)])[:, None]
+        if method == "lora":
+            trained[name] = nn.Parameter(own[:1].clone())
+            fixed[name] = own[1:].clone()
+        else:
+            trained[name] = nn.Parameter(own.repeat(1, base.inventory.layers, 1))
+    return Words(trained, fixed, base.inventory.layers)
 
 
 def class_ids(base: Base, class_word: str, encoder: str) -> list[int]:
@@ -64,12 +107,3 @@ def class_ids(base: Base, class_word: str, encoder: str) -> list[int]:
             "ordinary word such as `cat` with --class-word"
         )
     return ids
-
-
-@torch.no_grad()
-def mean_norm(
-    words: Mapping[str, Float[Tensor, "2 layers width"]],
-) -> float:
-    """Mean norm of all vectors, over encoders, rows and layers."""
-    norms = [vectors.norm(dim=-1).mean() for vectors in words.values()]
-    return float(torch.stack(norms).mean())
