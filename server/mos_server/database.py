@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from mos_server.errors import RegistryError
-from mos_server.tables import SCHEMA_VERSION, Table
+from mos_server.tables import MIGRATIONS, SCHEMA_VERSION, Table
 from mos_shared.locking import locked
 
 _BUSY_SECONDS: Final = 60
@@ -35,7 +35,8 @@ class Database:
                 the write-ahead log at once.
 
         Raises:
-            RegistryError: the file is not a registry, or a newer version's.
+            RegistryError: the file is not a registry, or a newer version's. An older
+                version's is brought up to date.
             StorageError: the folder cannot be written.
         """
         self._path = path
@@ -82,12 +83,20 @@ class Database:
             cursor.execute("PRAGMA journal_mode=WAL")
             found = cursor.execute("PRAGMA user_version").fetchone()
             version = int(found[0])
-            if version == 0:
-                Table.metadata.create_all(self._engine)
-                cursor.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-                version = SCHEMA_VERSION
             cursor.close()
+        if version < SCHEMA_VERSION:
+            self._bring_up_to_date(version)
+            version = SCHEMA_VERSION
         return version
+
+    def _bring_up_to_date(self, version: int) -> None:
+        """From an older schema, or none (0), to this version's; whole or not at all."""
+        with self._engine.begin() as connection:
+            for older in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
+                for statement in MIGRATIONS[older]:
+                    connection.exec_driver_sql(statement)
+            Table.metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -1,15 +1,18 @@
 """The admission desk: where the rules of admission meet the registry.
 
-Whatever comes is either accepted or refused, and either is recorded before anyone is
-told. A bundle never raises here; a full disk does.
+Whatever comes, bundle or statement, is either accepted or refused, and either is
+recorded before anyone is told. A bundle never raises here; a full disk does.
 """
 
 import time
+from collections.abc import Mapping
 
-from mos_protocol.admission import Admission, AdmissionLimits
+from mos_protocol.admission import Admission, AdmissionLimits, KnownSite
+from mos_protocol.blob import STATEMENT_MAGIC
 from mos_protocol.bundle import Bundle
 from mos_protocol.errors import AdmissionError, ProtocolError
 from mos_protocol.messages import Verdict
+from mos_protocol.statement_admission import admit_statement
 from mos_server.registry import Registry
 from mos_shared.inventory import Inventory
 
@@ -31,7 +34,8 @@ class Desk:
             limits: How large, wild or late a bundle may be.
         """
         self._registry = registry
-        self._admission = Admission(inventory, limits or AdmissionLimits())
+        self._limits = limits or AdmissionLimits()
+        self._admission = Admission(inventory, self._limits)
 
     def receive(
         self,
@@ -44,7 +48,8 @@ class Desk:
         """Admit or refuse what came, and record it.
 
         Args:
-            content: `Bundle.to_bytes()`, or whatever it is.
+            content: `Bundle.to_bytes()`, `SignedStatement.to_bytes()`, or whatever
+                it is.
             sender_key_id: The site that brought it, as far as the transport has
                 authenticated it; a refusal is told to that site alone.
             now: Unix time, seconds; the clock's where None.
@@ -61,8 +66,7 @@ class Desk:
         moment = int(time.time()) if now is None else now
         sites = self._registry.known_sites()
         try:
-            admitted = self._admission.admit(content, sites=sites, now=moment)
-            self._registry.accept(admitted, moment)
+            digest = self._accepted(content, sites, moment)
         except AdmissionError as refusal:
             digest = asked or _digest_of(content)
             self._registry.refuse(
@@ -74,7 +78,19 @@ class Desk:
                 digest=digest,
             )
             return Verdict(digest, False, f"{refusal.reason}: {refusal}")
-        return Verdict(admitted.bundle.digest, True, "")
+        return Verdict(digest, True, "")
+
+    def _accepted(
+        self, content: bytes, sites: Mapping[str, KnownSite], now: int
+    ) -> str:
+        """The digest of what kept every rule, and is recorded."""
+        if content.startswith(STATEMENT_MAGIC):
+            stated = admit_statement(content, sites=sites, now=now, limits=self._limits)
+            self._registry.take_statement(stated, now)
+            return stated.signed.digest
+        admitted = self._admission.admit(content, sites=sites, now=now)
+        self._registry.accept(admitted, now)
+        return admitted.bundle.digest
 
 
 def _digest_of(content: bytes) -> str:

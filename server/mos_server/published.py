@@ -1,7 +1,8 @@
 """Published releases: their files, and their rows in the registry's database.
 
 The files are written inside the transaction that names them, payload first, envelope
-last, and taken away again where it fails.
+last, and taken away again where it fails. Of an old release only the envelope is kept,
+so that the chain from the first release to the newest can always be verified.
 """
 
 import json
@@ -11,12 +12,15 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
-from mos_protocol.release import Release, ReleaseFacts
+from mos_protocol.blob import signature_path
+from mos_protocol.canonical import sha256
+from mos_protocol.envelope import MAX_ENVELOPE_BYTES
+from mos_protocol.release import Release, ReleaseFacts, release_facts
 from mos_server.database import Database
 from mos_server.errors import RegistryError
 from mos_server.records import ReleaseRecord
 from mos_server.tables import ReleasedBundleRow, ReleaseRow
-from mos_shared.files import write_atomically
+from mos_shared.files import read_whole, write_atomically
 
 
 class Published:
@@ -73,7 +77,40 @@ class Published:
                     f"release {version}: there is none; `mos-server releases` lists "
                     "them"
                 )
+        if not self._path(version).is_file():
+            raise RegistryError(
+                f"release {version}: only its envelope is kept; `mos-server serve "
+                "--keep-releases` decides how many are kept whole"
+            )
         return Release.read(self._path(version))
+
+    def prune(self, keep: int) -> tuple[int, ...]:
+        """See `Registry.prune_releases`."""
+        versions = [release.version for release in self.all() if release.whole]
+        gone = versions[: max(0, len(versions) - keep)]
+        for version in gone:
+            self._path(version).unlink(missing_ok=True)
+            self._report_path(version).unlink(missing_ok=True)
+        return tuple(gone)
+
+    def check_chain(self) -> int:
+        """See `Registry.check_chain`."""
+        before, releases = "", self.all()
+        for number, record in enumerate(releases, 1):
+            signature = signature_path(record.path)
+            envelope = read_whole(
+                signature, what="a release's envelope", max_bytes=MAX_ENVELOPE_BYTES
+            )
+            sealed = Release(envelope, b"").sealed()
+            facts = release_facts(sealed.payload)
+            said = (sha256(sealed.payload), facts.version, facts.previous_sha256)
+            if said != (record.digest, number, before):
+                raise RegistryError(
+                    f"{signature}: not the envelope of release {number} that was "
+                    "published here; restore it from a copy"
+                )
+            before = record.digest
+        return len(releases)
 
     def _write(
         self, release: Release, version: int, report: Mapping[str, Any] | None
@@ -110,6 +147,8 @@ class Published:
             size=row.size,
             concepts=tuple(sorted(f"{b.site}/{b.concept}" for b in row.bundles)),
             bundles=frozenset(bundle.digest for bundle in row.bundles),
+            signer=row.signer,
+            whole=self._path(row.version).is_file(),
         )
 
 
@@ -125,6 +164,7 @@ def _row(release: Release, facts: ReleaseFacts) -> ReleaseRow:
         created=facts.created,
         expires=facts.expires,
         size=len(release.payload),
+        signer=release.sealed().key_id,
         bundles=[
             ReleasedBundleRow(
                 digest=concept.bundle_sha256,

@@ -18,6 +18,15 @@ class SiteRecord:
     """What Flower knows its SuperNode by: an ECDSA P-384 public key, as enrolled."""
 
     revoked: bool
+    """Whether nothing signed by this key is accepted any more."""
+
+    kept: bool
+    """Whether what a revoked key brought is fused all the same."""
+
+    successor: str
+    """Key id of the same site's next key, which is the one that counts; "" while this
+    is its newest."""
+
     counter: int
     """The highest counter accepted from it, 0 if none."""
 
@@ -95,3 +104,33 @@ class ReleaseRecord:
 
     bundles: frozenset[str]
     """Digests of the bundles it was fused from."""
+
+    signer: str
+    """Key id of the centre's key that signed it; "" where that was not noted."""
+
+    whole: bool
+    """Whether its payload is still here; of a pruned one only the envelope is."""
+
+
+@dataclass(frozen=True)
+class TuneOrder:
+    """A site is asked to tune a concept."""
+
+    number: int
+    site: str
+    concept: str
+    steps: int
+    """0 for the site's own setting."""
+
+    rank: int
+    """0 for the site's own setting."""
+
+    seed: int
+    ordered: int
+    """Unix time, seconds."""
+
+    answered: int
+    """Unix time, seconds; 0 while it has not answered."""
+
+    error: str
+    """Why nothing was tuned, as the site told it; "" where something was."""

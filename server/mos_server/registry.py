@@ -1,4 +1,4 @@
-"""The centre's memory: sites, bundles, refusals, releases.
+"""The centre's memory: sites, bundles, refusals, releases, orders to tune.
 
 Every change is one transaction: it happens whole or not at all, whoever else writes at
 the same time (`mos-server admit` runs while `mos-server serve` does). What a change
@@ -16,22 +16,37 @@ from typing import Any, Final
 from sqlalchemy import Select, select
 
 from mos_protocol.admission import AdmittedBundle, KnownSite
-from mos_protocol.errors import AdmissionError, Reason
 from mos_protocol.keys import VerifyKey
 from mos_protocol.messages import Verdict
 from mos_protocol.release import Release, ReleaseFacts
+from mos_protocol.statement_admission import AdmittedStatement
 from mos_server.database import Database
 from mos_server.errors import RegistryError
 from mos_server.home import CentreHome
+from mos_server.membership import (
+    check_admission,
+    check_still_welcome,
+    keys_of,
+    site_record,
+)
+from mos_server.orders import TuneOrders
 from mos_server.published import Published
 from mos_server.records import (
     RefusalRecord,
     ReleaseRecord,
     SiteRecord,
     StoredBundle,
+    TuneOrder,
 )
 from mos_server.refusals import keep_aside
-from mos_server.tables import BundleRow, RefusalRow, SiteRow
+from mos_server.statements import record_statement
+from mos_server.tables import (
+    BundleRow,
+    RefusalRow,
+    RotationRow,
+    SiteRow,
+    WithdrawalRow,
+)
 from mos_shared.files import read_whole, write_atomically
 from mos_shared.names import checked_name
 
@@ -53,6 +68,7 @@ class Registry:
         self.home = home
         self._database = Database(home.database_path, lock=home.folder / ".lock")
         self._published = Published(home.releases, self._database)
+        self._orders = TuneOrders(self._database)
 
     # Sites
 
@@ -75,7 +91,7 @@ class Registry:
         checked_name(name, "site")
         with self._database.writing() as session:
             for row in session.scalars(select(SiteRow)):
-                _check_admission(row, name, key, node_key)
+                check_admission(row, name, key, node_key)
             known = session.get(SiteRow, key.key_id)
             if known is not None:
                 known.node_key = node_key
@@ -92,15 +108,22 @@ class Registry:
                 )
             )
 
-    def revoke_site(self, name: str) -> None:
-        """Refuse whatever comes from a site from now on, and fuse it no more.
+    def revoke_site(self, name: str, *, keep_concepts: bool = False) -> None:
+        """Refuse whatever comes from a site from now on.
+
+        Args:
+            name: The site's. One revoked before may be named again, to withdraw
+                concepts that were kept.
+            keep_concepts: Go on fusing what it brought; else it leaves the release.
 
         Raises:
-            RegistryError: no site of that name stands admitted.
+            RegistryError: no site of that name stands admitted, or has kept concepts.
         """
         with self._database.writing() as session:
             rows = session.scalars(
-                select(SiteRow).where(SiteRow.name == name, ~SiteRow.revoked)
+                select(SiteRow).where(
+                    SiteRow.name == name, ~SiteRow.revoked | SiteRow.kept
+                )
             ).all()
             if not rows:
                 raise RegistryError(
@@ -108,24 +131,14 @@ class Registry:
                     "`mos-server sites` lists them"
                 )
             for row in rows:
-                row.revoked = True
+                row.revoked, row.kept = True, keep_concepts
 
     def sites(self) -> tuple[SiteRecord, ...]:
-        """Every site ever admitted, by name and then by time."""
+        """Every key of every site ever admitted, by name and then by time."""
         order = (SiteRow.name, SiteRow.admitted, SiteRow.key_id)
         with self._database.reading() as session:
             rows = session.scalars(select(SiteRow).order_by(*order))
-            return tuple(
-                SiteRecord(
-                    name=row.name,
-                    key=VerifyKey.from_raw(row.key),
-                    node_key=row.node_key,
-                    revoked=row.revoked,
-                    counter=row.counter,
-                    admitted=row.admitted,
-                )
-                for row in rows
-            )
+            return tuple(map(site_record, rows))
 
     def known_sites(self) -> dict[str, KnownSite]:
         """What admission has to know of every site, by key id."""
@@ -156,13 +169,13 @@ class Registry:
         content = admitted.bundle.to_bytes()
         blob = hashlib.sha256(content).hexdigest()
         with self._database.writing() as session:
-            site = session.get(SiteRow, key_id)
-            _check_still_welcome(site, facts.counter, key_id)
-            assert site is not None
+            site = check_still_welcome(
+                session.get(SiteRow, key_id), facts.counter, key_id
+            )
             write_atomically(self.home.blobs / blob, content)
             for older in session.scalars(
                 select(BundleRow).where(
-                    BundleRow.key_id == key_id,
+                    BundleRow.key_id.in_(keys_of(session, key_id)),
                     BundleRow.concept == facts.concept,
                     BundleRow.state == _CURRENT,
                 )
@@ -184,6 +197,20 @@ class Registry:
                     state=_CURRENT,
                 )
             )
+
+    def take_statement(self, admitted: AdmittedStatement, now: int) -> None:
+        """Do what a site has stated: withdraw a concept, or change its key.
+
+        Args:
+            admitted: What `admit_statement` returned.
+            now: Unix time, seconds.
+
+        Raises:
+            AdmissionError: the site was revoked, or its counter passed, since then; or
+                the new key is known already. Nothing changed.
+        """
+        with self._database.writing() as session:
+            record_statement(session, admitted, now, withdrawn=_WITHDRAWN)
 
     def refuse(
         self,
@@ -240,8 +267,9 @@ class Registry:
                 row.state = _WITHDRAWN
 
     def current_bundles(self) -> tuple[StoredBundle, ...]:
-        """The newest accepted bundle of each concept of sites in good standing.
+        """The newest accepted bundle of each concept that is to be fused.
 
+        Of sites in good standing, and of revoked ones whose concepts are kept.
         Ordered by site and concept, as a release is.
         """
         with self._database.reading() as session:
@@ -276,7 +304,7 @@ class Registry:
     def verdicts_for(
         self, key_id: str, digests: Collection[str] | None = None
     ) -> tuple[Verdict, ...]:
-        """What became of a site's bundles, accepted ones last.
+        """What became of a site's bundles and statements, accepted ones last.
 
         Args:
             key_id: The site's key id.
@@ -299,6 +327,11 @@ class Registry:
             ):
                 found.pop(row.digest, None)
                 found[row.digest] = Verdict(row.digest, True, "")
+            for table in (WithdrawalRow, RotationRow):
+                taken = session.scalars(
+                    select(table.digest).where(table.key_id == key_id)
+                )
+                found |= {digest: Verdict(digest, True, "") for digest in taken}
         wanted = found if digests is None else digests
         return tuple(v for digest, v in found.items() if digest in wanted)
 
@@ -353,56 +386,61 @@ class Registry:
         """
         return self._published.read(version)
 
+    def prune_releases(self, keep: int) -> tuple[int, ...]:
+        """Drop the payloads of all but the newest `keep` releases; which went.
+
+        Their envelopes stay, and with them the chain of digests (`check_chain`).
+        """
+        return self._published.prune(keep)
+
+    def check_chain(self) -> int:
+        """Verify by the files that every release names the one before it.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            RegistryError: one does not, or is not the one that was published.
+        """
+        return self._published.check_chain()
+
+    # Orders to tune
+
+    def order_tuning(
+        self,
+        site: str,
+        concept: str,
+        *,
+        steps: int = 0,
+        rank: int = 0,
+        seed: int = 0,
+        now: int,
+    ) -> TuneOrder:
+        """Note that a site is to be asked to tune; `Conversation` asks it.
+
+        Raises:
+            RegistryError: no such site stands admitted, or it has that order already.
+        """
+        return self._orders.add(site, concept, steps, rank, seed, now)
+
+    def tune_orders(self) -> tuple[TuneOrder, ...]:
+        """Every order there ever was, oldest first."""
+        return self._orders.all()
+
+    def answer_order(self, number: int, error: str, *, now: int) -> None:
+        """Note what came of an order; `error` is "" where something was tuned."""
+        self._orders.answer(number, error, now)
+
     def _kept(self, name: str) -> Path | None:
         path = self.home.refused / name
         return path if name and path.is_file() else None
-
-
-def _check_admission(row: SiteRow, name: str, key: VerifyKey, node_key: bytes) -> None:
-    """Refuse a newcomer that a site already admitted stands in the way of."""
-    if row.key_id == key.key_id:
-        if row.revoked:
-            raise RegistryError(
-                f"site {name!r}: key {key.short} was revoked and stays so; the site "
-                "enrols with a new home and so with a new key"
-            )
-        if row.name != name:
-            raise RegistryError(
-                f"site {name!r}: key {key.short} is already admitted as {row.name!r}"
-            )
-    elif row.name == name and not row.revoked:
-        raise RegistryError(
-            f"site {name!r}: the name is taken by key {row.key_id[:12]}; revoke that "
-            "site first, or let the new one enrol under another name"
-        )
-    elif row.node_key == node_key:
-        raise RegistryError(
-            f"site {name!r}: its node key is already site {row.name!r}'s; the site "
-            "enrols with a home of its own"
-        )
-
-
-def _check_still_welcome(site: SiteRow | None, counter: int, key_id: str) -> None:
-    if site is None:
-        raise AdmissionError(
-            Reason.UNKNOWN_SIGNER, f"key {key_id[:12]} was never admitted"
-        )
-    if site.revoked:
-        raise AdmissionError(
-            Reason.REVOKED_SIGNER, f"site {site.name!r} was revoked meanwhile"
-        )
-    if counter <= site.counter:
-        reason = Reason.REPLAYED if counter == site.counter else Reason.ROLLED_BACK
-        raise AdmissionError(
-            reason, f"counter {counter}: {site.counter} was accepted meanwhile"
-        )
 
 
 def _current() -> Select[BundleRow]:
     return (
         select(BundleRow)
         .join(SiteRow)
-        .where(BundleRow.state == _CURRENT, ~SiteRow.revoked)
+        .where(BundleRow.state == _CURRENT, ~SiteRow.revoked | SiteRow.kept)
     )
 
 

@@ -5,7 +5,16 @@ from typing import Final
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+MIGRATIONS: Final = {
+    1: (
+        "ALTER TABLE sites ADD COLUMN kept BOOLEAN NOT NULL DEFAULT 0",
+        "ALTER TABLE sites ADD COLUMN successor VARCHAR NOT NULL DEFAULT ''",
+        "ALTER TABLE releases ADD COLUMN signer VARCHAR NOT NULL DEFAULT ''",
+    ),
+}
+"""Schema -> what turns its tables into the next's; new tables come by themselves."""
 
 
 class Table(DeclarativeBase):
@@ -22,6 +31,12 @@ class SiteRow(Table):
     key: Mapped[bytes]
     node_key: Mapped[bytes]
     revoked: Mapped[bool] = mapped_column(default=False)
+    kept: Mapped[bool] = mapped_column(default=False)
+    """Revoked, but what it brought is still fused."""
+
+    successor: Mapped[str] = mapped_column(default="")
+    """Key id of the same site's next key; "" while this is its newest."""
+
     counter: Mapped[int] = mapped_column(default=0)
     admitted: Mapped[int]
 
@@ -43,6 +58,46 @@ class BundleRow(Table):
     received: Mapped[int]
     state: Mapped[str]
     site: Mapped[SiteRow] = relationship(lazy="joined")
+
+
+class WithdrawalRow(Table):
+    """A site took a concept of its own back."""
+
+    __tablename__ = "withdrawals"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("sites.key_id"), index=True)
+    concept: Mapped[str]
+    counter: Mapped[int]
+    received: Mapped[int]
+
+
+class RotationRow(Table):
+    """A site changed its key, by its old one's signature."""
+
+    __tablename__ = "rotations"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("sites.key_id"), index=True)
+    successor: Mapped[str]
+    counter: Mapped[int]
+    received: Mapped[int]
+
+
+class TuneOrderRow(Table):
+    """A site is asked to tune a concept."""
+
+    __tablename__ = "tune_orders"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    site: Mapped[str] = mapped_column(index=True)
+    concept: Mapped[str]
+    steps: Mapped[int]
+    rank: Mapped[int]
+    seed: Mapped[int]
+    ordered: Mapped[int]
+    answered: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(default="")
 
 
 class RefusalRow(Table):
@@ -71,6 +126,7 @@ class ReleaseRow(Table):
     created: Mapped[int]
     expires: Mapped[int]
     size: Mapped[int]
+    signer: Mapped[str] = mapped_column(default="")
     bundles: Mapped[list["ReleasedBundleRow"]] = relationship(lazy="selectin")
 
 
