@@ -22,6 +22,20 @@ def draw_noise(
     return noise.to(latents)
 
 
+def draw_timesteps(
+    count: int, last: int, bias: float, generator: torch.Generator
+) -> Int[Tensor, " n"]:
+    """`count` timesteps from 0 to `last` - 1: last (1 - u^bias), u uniform in 0..1.
+
+    The T2I-Adapter paper (arXiv:2302.08453, section 3.3) trains with bias 3, since what
+    stands where is decided while noise is strong.
+    """
+    if bias == 1:
+        return torch.randint(0, last, (count,), generator=generator)
+    uniform = torch.rand(count, generator=generator)
+    return (last * (1 - uniform**bias)).long().clamp(0, last - 1)
+
+
 def diffusion_loss(
     predicted: Float[Tensor, "n c h w"],
     latents: Float[Tensor, "n c h w"],

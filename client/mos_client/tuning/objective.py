@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mos_client.tuning.attention import watched
-from mos_client.tuning.loss import diffusion_loss, draw_noise
+from mos_client.tuning.loss import diffusion_loss, draw_noise, draw_timesteps
 from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.words import Words
 from mos_shared.base import Base
@@ -59,7 +59,8 @@ class Objective:
         settings = self._settings
         noise = draw_noise(latents, settings.noise_offset, generator)
         last = self._scheduler.config.num_train_timesteps
-        timesteps = torch.randint(0, last, (len(prompts),), generator=generator)
+        bias = settings.timestep_bias
+        timesteps = draw_timesteps(len(prompts), last, bias, generator)
         timesteps = timesteps.to(latents.device)
         noisy = self._scheduler.add_noise(latents, noise, timesteps)
         encoder = PromptEncoder(self._base, {self._name: self._words.vectors()})

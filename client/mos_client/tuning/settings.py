@@ -55,6 +55,10 @@ class TuneSettings:
     noise_offset: float = 0.01
     """Weight of noise that is constant over a picture's channel."""
 
+    timestep_bias: float = 1.0
+    """Timesteps are drawn as T (1 - u^bias), u uniform: above 1, strong noise comes
+    more often, where colours and shapes are decided. 1 is the reference's."""
+
     attention_weight: float = 0.01
     """Weight of the attention penalty (see `attention`) of pictures with masks."""
 
@@ -96,6 +100,8 @@ class TuneSettings:
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise TuningError(f"{name} is {getattr(self, name)}; not below 0")
+        if not self.timestep_bias > 0:
+            raise TuningError(f"timestep_bias is {self.timestep_bias}; above 0")
         if self.snr_gamma is not None and not self.snr_gamma > 0:
             raise TuningError(f"snr_gamma is {self.snr_gamma}; above 0, or none")
 

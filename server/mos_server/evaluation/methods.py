@@ -3,8 +3,9 @@
 `gradient` is ours: the closed form with ridge and prior. `published` is the paper's
 recipe as its reference code runs it (arXiv:2305.18292, section 3.2 and supplement):
 stage by stage through the already fused stages, one pair of prompts a concept, the
-concept's and the end token alone for K and V, no ridge, no prior, no balance, L-BFGS
-from the base's weights with 500 iterations for the text encoder and 50 for the UNet.
+concept's and the end token alone for K and V, all cells alike, no ridge, no prior, no
+balance, L-BFGS from the base's weights with 500 iterations for the text encoder and 50
+for the UNet.
 `average` and `sum` add up what the concepts change, divided by their number or not.
 """
 
@@ -70,6 +71,7 @@ def published(base: Base, subjects: Sequence[Subject]) -> FusedModel:
         prior=0.0,
         inputs="chained",
         positions="concept",
+        focus=False,
         balance=False,
         scenes=("",),
     )

@@ -6,11 +6,13 @@ prompts; spatial attention during a sampling run of the concept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from mos_server.fusion.focus import Focus
 from mos_server.fusion.moments import (
     CROSS,
     SPATIAL,
@@ -63,7 +65,8 @@ def capture(
         if CROSS in stages:
             moments |= _text_features(base, encoder, prompts, encoded, settings)
         if SPATIAL in stages:
-            _sample(base, encoder, encoded, settings, moments, on_step)
+            named = [encoder.tokenize(p).concept_positions() for p in prompts]
+            _sample(base, encoder, encoded, named, settings, moments, on_step)
     return moments
 
 
@@ -105,19 +108,27 @@ def _sample(
     base: Base,
     encoder: PromptEncoder,
     encoded: EncodedPrompts,
+    named: Sequence[Sequence[int]],
     settings: FusionSettings,
     sink: dict[str, Gram],
     on_step: Callable[[], None],
 ) -> None:
-    """Sample every prompt once, recording the conditional half's spatial inputs."""
+    """Sample every prompt once, recording the conditional half's spatial inputs.
+
+    `named` are the concept's positions in each prompt; where all prompts name it,
+    `settings.focus` weighs the cells by the attention to them.
+    """
     stacked, negative = encoded.stacked(), encoder.encode([""]).stacked()
     guided = settings.guidance > 1
     pipeline = base.pipeline
     kept_scheduler = pipeline.scheduler
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(kept_scheduler.config)
+    focus = Focus()
+    focused = settings.focus and all(named)
 
-    def conditional_half(inputs: torch.Tensor) -> torch.Tensor:
-        return inputs[inputs.shape[0] // 2 :] if guided else inputs
+    def counting(inputs: torch.Tensor) -> torch.Tensor:
+        own = inputs[inputs.shape[0] // 2 :] if guided else inputs
+        return focus.weighted(own) if focused else own
 
     def tell(
         pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]
@@ -128,11 +139,13 @@ def _sample(
     try:
         with (
             layerwise(base.unet),
-            recording(base, SPATIAL, sink, rows=conditional_half),
+            focus.follow(base.unet, guided=guided) if focused else nullcontext(),
+            recording(base, SPATIAL, sink, rows=counting),
         ):
             for first in range(0, len(stacked), _PICTURES_AT_ONCE):
                 batch = slice(first, first + _PICTURES_AT_ONCE)
                 count = len(stacked[batch])
+                focus.start(named[batch])
                 pipeline(
                     prompt_embeds=stacked[batch],
                     negative_prompt_embeds=negative.expand(count, -1, -1),

@@ -45,6 +45,10 @@ class FusionSettings:
     """Which text features count as inputs of K and V: all tokens of a prompt, or the
     concept's and the end token alone, as in the reference."""
 
+    focus: bool = True
+    """Weigh the cells of a concept's capture by the attention to its words (see
+    `focus`); the reference counts all cells alike."""
+
     balance: bool = True
     """Scale every concept's moments to the same trace, so that none dominates."""
 
