@@ -20,7 +20,8 @@ def test_without_bias_timesteps_are_the_references() -> None:
 @pytest.mark.parametrize("bias", [1.0, 2.0, 3.0])
 def test_bias_moves_the_mean_as_its_formula_says(bias: float) -> None:
     found = draw_timesteps(20_000, 1000, bias, generator())
-    assert 0 <= found.min() and found.max() <= 999
+    assert found.min() >= 0
+    assert found.max() <= 999
     # The mean of 1 - u^b over 0..1 is b / (b + 1).
     assert found.double().mean() == pytest.approx(1000 * bias / (bias + 1), rel=0.02)
 
@@ -35,5 +36,5 @@ def test_offset_noise_is_constant_over_a_channel() -> None:
 
 
 def test_a_bias_that_is_none_is_refused() -> None:
-    with pytest.raises(TuningError, match="timestep_bias is 0.0; above 0"):
+    with pytest.raises(TuningError, match="timestep_bias is 0"):
         TuneSettings(timestep_bias=0.0)
