@@ -25,21 +25,20 @@ DEMO_INSTANCES: Final[Mapping[str, Instance]] = {
     "bolt": Instance(
         kind="robot",
         body=(255, 128, 92),
-        mark="star",
+        mark="part",
         mark_color=(255, 236, 70),
         proportions=(0.2, 0.9),
     ),
     "rex": Instance(
         kind="dog",
         body=(186, 160, 246),
-        pattern="spots",
-        second=(0, 120, 116),
         mark="part",
         mark_color=(250, 214, 60),
         proportions=(0.8, 0.2),
     ),
 }
-"""Each demo site's concept name and its individual; no look of them has a name."""
+"""Each demo site's concept name and its individual; no look of them has a name. What
+sets them apart is large enough to come back out of the base's latents."""
 
 DEMO_SITES: Final[Mapping[str, str]] = {
     "studio": "miso",
