@@ -4,6 +4,8 @@ from typing import NoReturn
 
 from mos_client.commands.concepts import concepts
 from mos_client.commands.enroll import enroll
+from mos_client.commands.export import export
+from mos_client.commands.import_ import import_
 from mos_client.commands.join import join
 from mos_client.commands.sample import sample
 from mos_client.commands.share import share
@@ -20,6 +22,8 @@ app.command()(enroll)
 app.command()(share)
 app.command()(concepts)
 app.command()(verify)
+app.command("import")(import_)
+app.command()(export)
 
 
 def main() -> NoReturn:

@@ -9,7 +9,9 @@ from safetensors.torch import load_file, save_file
 from mos_shared.applying import as_fused
 from mos_shared.concept import Concept, ConceptFacts, FusedModel, LoraFactors
 from mos_shared.interop import export_diffusers, export_kohya, import_concept
-from mos_shared.interop.exporting import DIFFUSERS_FILE, KOHYA_FILE, evened
+from mos_shared.interop.exporting import DIFFUSERS_FILE, KOHYA_FILE
+from mos_shared.interop.lora_files import read_lora
+from mos_shared.interop.pairs import evened, to_lora
 from mos_shared.inventory import Inventory
 from tests.support.concepts import random_concept
 
@@ -74,9 +76,7 @@ def test_kohya_names_and_alpha_are_those_that_other_tools_read(
     tensors = load_file(out / KOHYA_FILE)
     layer = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
     assert tensors[f"{layer}.lora_down.weight"].shape == (2, 32)
-    layer = (
-        "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out_0"
-    )
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_out_0"
     assert tensors[f"{layer}.lora_up.weight"].shape == (32, 2)
     assert tensors[f"{layer}.alpha"] == 2.0
     words = load_file(out / "embeddings" / "rex.safetensors")
@@ -126,9 +126,6 @@ def sdxl_inventory() -> Inventory:
 
 
 def test_sdxl_of_kohya_is_read_under_its_original_block_names(out: Path) -> None:
-    from mos_shared.interop.lora_files import read_lora
-    from mos_shared.interop.pairs import to_lora
-
     inventory = sdxl_inventory()
     renamed = {
         "down_blocks_1_attentions_0": "input_blocks_4_1",
