@@ -1,7 +1,17 @@
 """Gradient fusion: many concepts into one low-rank update of the base."""
 
-from mos_server.fusion.fuse import Fusion, OnProgress, fuse_concepts
+from mos_server.fusion.fuse import fuse_concepts
+from mos_server.fusion.ledger import Ledger, can_join
+from mos_server.fusion.outcome import Fusion, OnProgress
 from mos_server.fusion.report import FusionReport
 from mos_server.fusion.settings import FusionSettings
 
-__all__ = ["Fusion", "FusionReport", "FusionSettings", "OnProgress", "fuse_concepts"]
+__all__ = [
+    "Fusion",
+    "FusionReport",
+    "FusionSettings",
+    "Ledger",
+    "OnProgress",
+    "can_join",
+    "fuse_concepts",
+]

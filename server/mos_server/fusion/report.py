@@ -20,6 +20,9 @@ class LayerReport:
     size: Mapping[str, float]
     """Concept -> ||(W_i - W0) X_i||^2, what the concept itself changes."""
 
+    alone: Mapping[str, float]
+    """Concept -> the residual, had it been fused alone with equal ridge and prior."""
+
     drift: float
     """||(W - W0) X_0||^2 on generic inputs; 0 where no prior was captured."""
 
@@ -35,6 +38,10 @@ class FusionReport:
     layers: tuple[LayerReport, ...]
     settings: Mapping[str, Any]
 
+    spill: Mapping[str, Mapping[str, float]]
+    """Concept i -> other concept j -> ||B_j P_j X_i||^2 / ||B_i A_i X_i||^2: what j's
+    part of the fused update does on i's inputs, relative to i's own change."""
+
     def kept(self, concept: str, *, stage: str | None = None) -> float:
         """The share of a concept's own change that the fused model keeps, up to 1.
 
@@ -44,6 +51,16 @@ class FusionReport:
         size = sum(layer.size[concept] for layer in layers)
         missed = sum(layer.residual[concept] for layer in layers)
         return 1 - missed / size if size else 1.0
+
+    def kept_alone(self, concept: str) -> float:
+        """The same, had the concept been fused alone with equal ridge and prior."""
+        size = sum(layer.size[concept] for layer in self.layers)
+        missed = sum(layer.alone[concept] for layer in self.layers)
+        return 1 - missed / size if size else 1.0
+
+    def conflict(self, concept: str) -> float:
+        """The share of a concept's change that the presence of the others costs it."""
+        return self.kept_alone(concept) - self.kept(concept)
 
     def drift(self) -> float:
         """The base's change on generic inputs, relative to its outputs there."""
@@ -59,6 +76,10 @@ class FusionReport:
                 name: {
                     "kept": self.kept(name),
                     "kept_by_stage": {s: self.kept(name, stage=s) for s in STAGES},
+                    "predicted_loss": 1 - self.kept(name),
+                    "kept_alone": self.kept_alone(name),
+                    "conflict": self.conflict(name),
+                    "spill": dict(self.spill[name]),
                 }
                 for name in self.concepts
             },
@@ -68,6 +89,7 @@ class FusionReport:
                     "stage": layer.stage,
                     "residual": dict(layer.residual),
                     "size": dict(layer.size),
+                    "alone": dict(layer.alone),
                     "drift": layer.drift,
                     "generic": layer.generic,
                 }

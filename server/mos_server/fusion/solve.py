@@ -10,7 +10,7 @@ prior of generic inputs X_0 whose target is the base's own output,
 so the fused update is a LoRA of rank r_1 + .. + r_n, whatever the layer's size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,9 +49,39 @@ def regularised_gram(
     total = torch.stack(list(grams)).sum(0)
     if prior is not None and settings.prior > 0:
         total = total + settings.prior * prior
+    return ridged(total, settings)
+
+
+def ridged(
+    total: Float[Tensor, "d d"], settings: FusionSettings
+) -> Float[Tensor, "d d"]:
+    """M of its sum without ridge: total + lambda I, lambda = ridge tr(total) / d."""
     size = total.shape[0]
     shift = settings.ridge * total.trace() / size
     return total + shift * torch.eye(size, dtype=total.dtype, device=total.device)
+
+
+def lower_factor(
+    gram: Float[Tensor, "d_in d_in"], *, layer: str
+) -> Float[Tensor, "d_in d_in"]:
+    """L of M = L L^T.
+
+    Args:
+        gram: M, float64, symmetric positive definite (see `regularised_gram`).
+        layer: The layer's name, for the message.
+
+    Raises:
+        FusionError: M is singular; a ridge above 0 mends it.
+    """
+    lower: Tensor
+    lower, failed = torch.linalg.cholesky_ex(gram)
+    if failed:
+        raise FusionError(
+            f"{layer}: the layer's moments are singular: either ridge is 0 and the "
+            "capture prompts span too little, or an input is not finite; pass a "
+            "--ridge above 0"
+        )
+    return lower
 
 
 def fused_factors(
@@ -76,14 +106,39 @@ def fused_factors(
     """
     up = torch.cat([term.factors.up for term in terms], dim=1)
     rows = torch.cat([term.factors.down @ term.gram for term in terms])
-    lower, failed = torch.linalg.cholesky_ex(gram)
-    if failed:
-        raise FusionError(
-            f"{layer}: the layer's moments are singular: either ridge is 0 and the "
-            "capture prompts span too little, or an input is not finite; pass a "
-            "--ridge above 0"
-        )
+    lower = lower_factor(gram, layer=layer)
     return LoraFactors(torch.cholesky_solve(rows.T, lower).T, up)
+
+
+def solve_layers(
+    total_of: Callable[[str], Float[Tensor, "d d"]],
+    pushed: Mapping[str, LoraFactors],
+    settings: FusionSettings,
+) -> dict[str, LoraFactors]:
+    """Fuse layers whose sums are at hand; one Cholesky factor for each input.
+
+    Args:
+        total_of: Input name -> sum_i G_i + mu G_0, float64, without the ridge.
+        pushed: Module -> [B_1 .. B_n] as `up` and [A_1 G_1 ; .. ; A_n G_n] as `down`,
+            float64.
+        settings: The ridge.
+
+    Returns:
+        Module -> the fused factors, float64, in the order of `pushed`.
+
+    Raises:
+        FusionError: a layer's moments are singular.
+    """
+    readers: dict[str, list[str]] = {}
+    for module in pushed:
+        readers.setdefault(input_of(module), []).append(module)
+    fused: dict[str, LoraFactors] = {}
+    for name, modules in readers.items():
+        lower = lower_factor(ridged(total_of(name), settings), layer=modules[0])
+        for module in modules:
+            rows, up = pushed[module].down, pushed[module].up
+            fused[module] = LoraFactors(torch.cholesky_solve(rows.T, lower).T, up)
+    return {module: fused[module] for module in pushed}
 
 
 def residual(fused: LoraFactors, term: ConceptTerm) -> tuple[float, float]:
@@ -132,19 +187,24 @@ def solve_all(
     Raises:
         FusionError: a layer's moments are singular.
     """
-    by_input: dict[str, Float[Tensor, "d d"]] = {}
-    fused: dict[str, LoraFactors] = {}
-    for module in modules:
-        name = input_of(module)
-        if name not in by_input:
-            grams = [own[name] for own in moments]
-            by_input[name] = regularised_gram(grams, prior.get(name), settings)
-        terms = [
-            ConceptTerm(lora[module], own[name])
-            for lora, own in zip(concepts, moments, strict=True)
-        ]
-        fused[module] = fused_factors(by_input[name], terms, layer=module)
-    return fused
+    pushed = {
+        module: LoraFactors(
+            down=torch.cat(
+                [
+                    lora[module].down @ own[input_of(module)]
+                    for lora, own in zip(concepts, moments, strict=True)
+                ]
+            ),
+            up=torch.cat([lora[module].up for lora in concepts], dim=1),
+        )
+        for module in modules
+    }
+
+    def total_of(name: str) -> Float[Tensor, "d d"]:
+        total = torch.stack([own[name] for own in moments]).sum(0)
+        return total + settings.prior * prior[name] if name in prior else total
+
+    return solve_layers(total_of, pushed, settings)
 
 
 def _energy(

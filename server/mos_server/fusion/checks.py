@@ -1,0 +1,109 @@
+"""What concepts must be before anything of them is fused."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mos_server.errors import FusionError
+from mos_server.fusion.moments import Moments, input_of
+from mos_shared.applying import check_base
+from mos_shared.base import Base
+from mos_shared.concept import Concept, LoraFactors
+
+MAX_UPDATE_SHARE: Final = 10.0
+"""||B A||_F of one layer, at most this many times ||W0||_F. A tuning that moves a layer
+by its own norm has long left the base; ten times that is a mistake or an attack."""
+
+
+def full_name(site: str, concept: str) -> str:
+    """`site/concept`, or the concept alone where it came from a file."""
+    return f"{site}/{concept}" if site else concept
+
+
+def check_concepts(base: Base, concepts: Sequence[tuple[str, Concept]]) -> None:
+    """Refuse concepts that cannot be fused, naming concept and layer.
+
+    Raises:
+        BaseMismatchError: a concept was made for another base.
+        FusionError: there is none, two have one full name, or one does not pass
+            `check_concept`.
+    """
+    if not concepts:
+        raise FusionError("nothing to fuse: give at least one concept")
+    seen: set[str] = set()
+    for site, concept in concepts:
+        name = full_name(site, concept.facts.name)
+        if name in seen:
+            raise FusionError(f"two concepts are named {name}; rename one of them")
+        seen.add(name)
+        check_concept(base, name, concept)
+
+
+def check_concept(base: Base, name: str, concept: Concept) -> None:
+    """Refuse a concept that does not fit the base, or is out of all bounds.
+
+    Ranks may differ between concepts: each brings its own rows of the fused factors.
+
+    Raises:
+        BaseMismatchError: it was made for another base.
+        FusionError: a layer is missing, of another shape or rank, not finite, or its
+            update is larger than `MAX_UPDATE_SHARE` allows.
+    """
+    check_base(base, concept.facts.base, f"concept {name}")
+    expected = base.inventory.projections
+    if set(concept.lora) != set(expected):
+        odd = sorted(set(concept.lora) ^ set(expected))[0]
+        raise FusionError(
+            f"{name}: layer {odd} is either missing or not of the base {base.name!r}"
+        )
+    for module, factors in concept.lora.items():
+        _check_layer(name, module, factors, expected[module], concept.facts.rank)
+        _check_size(name, module, factors, base.projections[module].weight)
+    for encoder, vectors in concept.embeddings.items():
+        if not vectors.isfinite().all():
+            raise FusionError(f"{name}: its words for {encoder} hold NaN or infinity")
+
+
+def check_moments(name: str, moments: Moments, modules: Iterable[str]) -> None:
+    """Refuse moments that a concept has driven to NaN or infinity.
+
+    Raises:
+        FusionError: naming the concept and a layer.
+    """
+    for module in modules:
+        if not moments[input_of(module)].isfinite().all():
+            raise FusionError(
+                f"{name}: the inputs of layer {module} are not finite: the concept's "
+                "updates or words are too large for the base; tune it again"
+            )
+
+
+def _check_layer(
+    name: str, module: str, factors: LoraFactors, expected: tuple[int, int], rank: int
+) -> None:
+    shape = (factors.up.shape[0], factors.down.shape[1])
+    if shape != expected:
+        raise FusionError(
+            f"{name}: layer {module} updates {shape}, the base has {expected}"
+        )
+    ranks = (factors.down.shape[0], factors.up.shape[1])
+    if ranks != (rank, rank):
+        raise FusionError(
+            f"{name}: layer {module} has factors of rank {ranks[0]} and {ranks[1]}, "
+            f"the concept says {rank}"
+        )
+    if not (factors.up.isfinite().all() and factors.down.isfinite().all()):
+        raise FusionError(f"{name}: layer {module} holds NaN or infinity")
+
+
+def _check_size(name: str, module: str, factors: LoraFactors, weight: Tensor) -> None:
+    up, down = factors.up.double(), factors.down.double()
+    size = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt()
+    share = float(size / torch.linalg.matrix_norm(weight.detach().double()).cpu())
+    if not share <= MAX_UPDATE_SHARE:
+        raise FusionError(
+            f"{name}: layer {module} is updated by {share:.3g} times the norm of the "
+            f"base's own weight; at most {MAX_UPDATE_SHARE:g} is fused"
+        )
