@@ -4,8 +4,8 @@
 recipe as its reference code runs it (arXiv:2305.18292, section 3.2 and supplement):
 stage by stage through the already fused stages, one pair of prompts a concept, the
 concept's and the end token alone for K and V, all cells alike, no ridge, no prior, no
-balance, L-BFGS from the base's weights with 500 iterations for the text encoder and 50
-for the UNet.
+balance, L-BFGS from the base's weights with 500 iterations for the text encoder and for
+K and V, and 50 for spatial attention.
 `average` and `sum` add up what the concepts change, divided by their number or not.
 """
 
@@ -25,7 +25,7 @@ from mos_server.fusion.baselines import (
     weight_sum,
 )
 from mos_server.fusion.capture import capture
-from mos_server.fusion.moments import STAGES, TEXT, input_of, stage_of
+from mos_server.fusion.moments import SPATIAL, STAGES, input_of, stage_of
 from mos_server.fusion.solve import ConceptTerm
 from mos_shared.applying import as_fused
 from mos_shared.base import Base
@@ -88,7 +88,7 @@ def published(base: Base, subjects: Sequence[Subject]) -> FusedModel:
             )
             for concept in concepts
         ]
-        iterations = TEXT_ITERATIONS if stage == TEXT else UNET_ITERATIONS
+        iterations = UNET_ITERATIONS if stage == SPATIAL else TEXT_ITERATIONS
         for module in sorted(concepts[0].lora):
             if stage_of(module) != stage:
                 continue
