@@ -2,7 +2,8 @@
 
 Flower's programs start further programs, some in sessions of their own. A `Family`
 finds all of them: on Linux this process adopts its orphaned grandchildren, elsewhere
-the tree is read before its root is stopped.
+the tree is read before its root is stopped. A supervisor that is killed cannot stop
+anything: on Linux the system then ends its programs, and Flower's end with those.
 """
 
 import contextlib
@@ -20,7 +21,9 @@ from typing import Final
 
 import psutil
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 GRACE_SECONDS: Final = 8.0
 """How long a process may take to end by itself."""
 
@@ -34,7 +37,7 @@ class Family:
     def __init__(
         self, command: Sequence[str], *, env: Mapping[str, str], log: Path
     ) -> None:
-        """Start the program.
+        """Start the program; it ends with the thread that starts it here.
 
         Args:
             command: The program and its arguments.
@@ -54,6 +57,7 @@ class Family:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     @property
@@ -179,6 +183,11 @@ class BackOff:
 
 def _adopt_orphans() -> None:
     """Linux: grandchildren whose parent ends become children of this process."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_with_parent() -> None:
+    """Linux: the calling process is killed when its parent is gone, however it went."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from mos_protocol.processes import BackOff, Family, stopping_on_signals
 
@@ -44,6 +46,30 @@ def test_other_children_of_this_process_are_left_alone(tmp_path: Path) -> None:
     family.stop(grace_seconds=5.0)
     assert other.exit_code() is None
     other.stop(grace_seconds=5.0)
+
+
+_SUPERVISOR = """
+import os, signal, sys
+from pathlib import Path
+from mos_protocol.processes import Family
+command = [sys.executable, "-c", "import signal; signal.pause()"]
+family = Family(command, env=os.environ, log=Path(sys.argv[1]))
+print(family.pid, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does it on Linux only")
+def test_program_of_a_supervisor_that_was_killed_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _SUPERVISOR, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        program = psutil.Process(int(supervisor.stdout.readline()))
+        assert program.is_running()
+        supervisor.kill()
+    psutil.wait_procs([program], timeout=60)
+    gone = not program.is_running() or program.status() == psutil.STATUS_ZOMBIE
+    assert gone
 
 
 def _waiting() -> list[str]:

@@ -1,0 +1,121 @@
+"""Who may connect, and what a site runs: a real SuperLink, real sites at its door."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from mos_client.home import SiteHome
+from mos_protocol.enrolment import Welcome
+from mos_protocol.flower_env import free_port
+from mos_protocol.processes import Stopping
+from mos_server.nodes import openssh_form
+from mos_server.superlink import CONNECTION, SuperLink
+from mos_server.tls import ensure_certificates
+from tests.support.programs import Program, processes_about
+from tests.support.sites import Centre
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Door:
+    """A SuperLink with TLS that wants registered node keys, as `serve` starts it."""
+
+    folder: Path
+    superlink: SuperLink
+    address: str
+    centre: Centre
+
+    def welcome(self, name: str) -> Welcome:
+        """A site's, enrolled by the two files."""
+        home = SiteHome.open(self.folder / name, create=True)
+        welcome = self.centre.enrol(home, name)
+        authority = (self.folder / "tls" / "ca.crt").read_bytes()
+        return replace(welcome, address=self.address, ca_certificate=authority)
+
+    def register(self, name: str) -> None:
+        path = self.folder / f"{name}.pub"
+        key = SiteHome.open(self.folder / name).node_public_path.read_bytes()
+        path.write_bytes(openssh_form(key) + b"\n")
+        told = self.superlink.flwr("supernode", "register", str(path), CONNECTION)
+        assert told.get("node-id"), told
+
+    def nodes(self) -> list[str]:
+        """Status of every node that the SuperLink knows."""
+        told = self.superlink.flwr("supernode", "list", CONNECTION)
+        return [str(node["status"]) for node in told.get("nodes", [])]
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("door")
+    certificates = ensure_certificates(folder / "tls", ["127.0.0.1"])
+    address = f"127.0.0.1:{free_port()}"
+    words = ["--fleet-api-address", address, "--enable-supernode-auth"]
+    superlink = SuperLink(folder / "flower", words, certificates=certificates)
+    try:
+        superlink.wait_until_ready(Stopping())
+        yield Door(folder, superlink, address, Centre.at(folder / "centre"))
+    finally:
+        superlink.family.stop()
+    assert processes_about(folder) == []
+
+
+def refused_at(door: Door, name: str, welcome: Welcome) -> str:
+    """Join in vain; what the site's log says of it."""
+    path = door.folder / f"{name}.welcome"
+    path.write_bytes(welcome.to_bytes())
+    home = SiteHome.open(door.folder / name)
+    program = Program("client", "join", path, "--home", home.folder)
+    try:
+        program.wait_for("disconnected")
+        assert [one["event"] for one in program.seen] == ["disconnected"]
+    finally:
+        program.kill()
+    return (home.flower / "supernode.log").read_text()
+
+
+def test_unregistered_node_key(door: Door) -> None:
+    welcome = door.welcome("stranger")
+    log = refused_at(door, "stranger", welcome)
+    assert "authentication" in log.lower(), log
+    assert "online" not in door.nodes()
+
+
+def test_plain_text_to_a_tls_centre(door: Door) -> None:
+    welcome = door.welcome("plain")
+    door.register("plain")
+    log = refused_at(door, "plain", replace(welcome, ca_certificate=b""))
+    assert log
+    assert "online" not in door.nodes()
+
+
+def test_certificate_of_another_authority(door: Door, tmp_path: Path) -> None:
+    welcome = door.welcome("misled")
+    door.register("misled")
+    other = ensure_certificates(tmp_path / "tls", ["127.0.0.1"]).ca.read_bytes()
+    log = refused_at(door, "misled", replace(welcome, ca_certificate=other))
+    assert log
+    assert "online" not in door.nodes()
+
+
+def test_app_that_names_another_component(door: Door, tmp_path: Path) -> None:
+    welcome = door.welcome("north")
+    door.register("north")
+    app = tmp_path / "mix-of-show"
+    app.mkdir()
+    ours = Path(str(files("mos_server") / "flower-app")) / "pyproject.toml"
+    named = ours.read_text().replace("mos_client.flower:app", "mos_client.cli:app")
+    (app / "pyproject.toml").write_text(named)
+    path = tmp_path / "north.welcome"
+    path.write_bytes(welcome.to_bytes())
+    door.superlink.submit(app=app)
+    program = Program("client", "join", path, "--home", door.folder / "north")
+    try:
+        told = program.wait_for("app-refused")
+    finally:
+        program.kill()
+    assert "mos_client.cli:app" in told["reason"]
