@@ -7,10 +7,13 @@ from mos_client.commands.enroll import enroll
 from mos_client.commands.export import export
 from mos_client.commands.import_ import import_
 from mos_client.commands.join import join
+from mos_client.commands.releases import releases
 from mos_client.commands.sample import sample
 from mos_client.commands.share import share
+from mos_client.commands.status import status
 from mos_client.commands.tune import tune
 from mos_client.commands.verify import verify
+from mos_client.commands.withdraw import withdraw
 from mos_shared.console import new_app, run
 
 app = new_app("A site: tune concepts on your own pictures, share them signed, sample.")
@@ -20,6 +23,9 @@ app.command()(sample)
 app.command()(join)
 app.command()(enroll)
 app.command()(share)
+app.command()(status)
+app.command()(releases)
+app.command()(withdraw)
 app.command()(concepts)
 app.command()(verify)
 app.command("import")(import_)

@@ -3,6 +3,7 @@
 import time
 from typing import Final
 
+from mos_client.centre_keys import centre_keys
 from mos_client.errors import IdentityError
 from mos_client.home import SiteHome, name_of_this_machine
 from mos_client.outbox import Outbox
@@ -66,10 +67,11 @@ def keep_welcome(home: SiteHome, content: bytes) -> Welcome:
             f"({home.folder}); ask for a welcome to your own request"
         )
     known = read_welcome(home)
-    if known is not None and known.centre_key != welcome.centre_key:
+    if known is not None and welcome.centre_key not in centre_keys(home, known):
         raise IdentityError(
             f"the welcome is from centre {welcome.centre_key.short}, this site belongs "
-            f"to {known.centre_key.short}; join another centre with another --home"
+            f"to {centre_keys(home, known)[-1].short}; join another centre with "
+            "another --home"
         )
     home.set_name(welcome.site)
     Outbox(home).sign_anew(welcome.site)

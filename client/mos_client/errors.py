@@ -3,6 +3,7 @@
 MosError (mos_shared.errors)
 └── SiteError            anything the site's user can mend
     ├── IdentityError    keys or enrolment are missing or wrong
+    ├── PolicyError      the site's own policy does not allow what the centre asks
     └── StoreError       the outbox or the releases lack something, or are broken
 """
 
@@ -15,6 +16,10 @@ class SiteError(MosError):
 
 class IdentityError(SiteError):
     """The site's keys or enrolment are missing or wrong."""
+
+
+class PolicyError(SiteError):
+    """The site's policy says no; the text goes to the centre, so it holds no path."""
 
 
 class StoreError(SiteError):

@@ -2,13 +2,17 @@
 
 Only four actions exist, and every one reads and writes this site's own home. Bundles
 leave as they were signed; a release is checked before anything of it is kept; and of an
-exception only the class name leaves, never its text, which may hold a path.
+exception only the class name leaves, never its text, which may hold a path. The one
+text that leaves is the reason why this site's policy refused to tune.
 
 Flower starts a new process for every message: nothing lives in memory between two, and
 torch is imported only by the one action that tunes.
 """
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from flwr.app import Context, Error, Message
@@ -16,10 +20,12 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from mos_client.enrolment import read_welcome, site_name
-from mos_client.errors import IdentityError
+from mos_client.errors import IdentityError, PolicyError
 from mos_client.flower_site import HEARD_FILE, Site, site_of
+from mos_client.home import SiteHome
 from mos_client.outbox import Outbox
 from mos_client.releases import ReleaseStore
+from mos_client.requests import Requests
 from mos_protocol.errors import ReleaseError
 from mos_protocol.flower_records import blob_of, to_records, values_of
 from mos_protocol.messages import (
@@ -30,6 +36,7 @@ from mos_protocol.messages import (
     SyncAsk,
     TuneAnswer,
     TuneAsk,
+    Verdict,
 )
 from mos_shared.errors import MosError
 
@@ -37,6 +44,7 @@ LONGEST_WAIT_SECONDS: Final = 300.0
 """However long the centre asks a site to wait."""
 
 _LOOK_EVERY_SECONDS: Final = 0.2
+_TOUCH_EVERY_SECONDS: Final = 10.0
 _FAILED: Final = 2
 """Flower's code for an exception in a ClientApp."""
 
@@ -61,19 +69,21 @@ def sync(message: Message, context: Context) -> Message:
     site = _site(context)
     outbox = Outbox(site.home)
     for verdict in ask.verdicts:
+        if _settled_request(site, verdict):
+            continue
         settled = outbox.settle(verdict)
         if settled is None:
             continue
         kind = "accepted" if verdict.accepted else "refused"
         site.journal.write(kind, concept=settled.concept, reason=settled.reason)
     until = time.monotonic() + min(ask.wait_seconds, LONGEST_WAIT_SECONDS)
-    while not outbox.entries() and time.monotonic() < until:
+    while not _offers(site.home) and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_SECONDS)
     held = ReleaseStore(site.home).held()
     answer = SyncAnswer(
         site=site_name(site.home),
         key_id=site.home.signing_key().public.key_id,
-        offers=_offers(outbox),
+        offers=_offers(site.home),
         release_version=held.version if held else 0,
         release_digest=held.digest if held else "",
     )
@@ -81,9 +91,12 @@ def sync(message: Message, context: Context) -> Message:
 
 
 def collect(message: Message, context: Context) -> Message:
-    """Hand over one bundle, as it was signed; asked again, hand it over again."""
+    """Hand over a bundle or a statement, as it was signed; asked again, do so again."""
     ask = CollectAsk.from_dict(values_of(message.content))
     site = _site(context)
+    request = Requests(site.home).blob(ask.digest)
+    if request is not None:
+        return Message(to_records(blob=request), reply_to=message)
     outbox = Outbox(site.home)
     content = outbox.bundle(ask.digest).to_bytes()
     entries = {entry.digest: entry for entry in (*outbox.entries(), *outbox.sent())}
@@ -121,18 +134,20 @@ def tune(message: Message, context: Context) -> Message:
     """Tune this site's concept and put it into the outbox, where the site allows it."""
     ask = TuneAsk.from_dict(values_of(message.content))
     site = _site(context)
-    outbox = Outbox(site.home)
     error = ""
     try:
-        if site.tuning is None:
-            raise IdentityError("this site does not tune on request")
-        from mos_client.flower_tuning import tune_into_outbox
+        from mos_client.flower_tuning import allowed_tuning, tune_into_outbox
 
-        tune_into_outbox(site, site.tuning, ask)
+        tuning = site.tuning or allowed_tuning(site, ask, read_welcome(site.home))
+        with _at_work(site):
+            tune_into_outbox(site, tuning, ask)
+    except PolicyError as refusal:
+        site.journal.write("tune-refused", concept=ask.concept, reason=str(refusal))
+        error = str(refusal)
     except MosError as failure:
         site.journal.write("tune-failed", error=str(failure))
         error = type(failure).__name__
-    answer = TuneAnswer(_offers(outbox), error)
+    answer = TuneAnswer(_offers(site.home), error)
     return Message(to_records(answer.to_dict()), reply_to=message)
 
 
@@ -143,10 +158,51 @@ def _site(context: Context) -> Site:
     return site
 
 
-def _offers(outbox: Outbox) -> tuple[Offer, ...]:
+@contextmanager
+def _at_work(site: Site) -> Iterator[None]:
+    """Within it, whoever watches sees that the silence is this site's own."""
+    done = threading.Event()
+
+    def touch() -> None:
+        while not done.wait(_TOUCH_EVERY_SECONDS):
+            (site.home.flower / HEARD_FILE).touch()
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _settled_request(site: Site, verdict: Verdict) -> bool:
+    """Whether a verdict was on a statement; it is done what the verdict allows."""
+    settled = Requests(site.home).settle(verdict)
+    if settled is None:
+        return False
+    if not verdict.accepted:
+        site.journal.write(
+            "request-refused", concept=settled.concept, reason=verdict.reason
+        )
+    elif settled.concept:
+        site.journal.write("withdrawn", concept=settled.concept)
+    else:
+        site.journal.write("key-changed", key=site.home.signing_key().public.short)
+    return True
+
+
+def _offers(home: SiteHome) -> tuple[Offer, ...]:
+    """What waits, in the order of signing: a later one would bar an earlier.
+
+    Nothing follows on a change of key: it is signed anew once that is through.
+    """
+    waiting = [*Outbox(home).entries(), *Requests(home).entries()]
+    waiting.sort(key=lambda entry: entry.counter)
+    changes = [place for place, entry in enumerate(waiting) if not entry.concept]
     return tuple(
         Offer(entry.concept, entry.digest, entry.counter, entry.bytes)
-        for entry in outbox.entries()
+        for entry in waiting[: changes[0] + 1 if changes else None]
     )
 
 

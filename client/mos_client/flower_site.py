@@ -25,14 +25,16 @@ HEARD_FILE: Final = "heard"
 
 
 @dataclass(frozen=True)
-class SimulatedTuning:
-    """What a simulated site is to tune on."""
+class SiteTuning:
+    """What a site is to tune on, where the centre asks."""
 
     pictures: Path
     base: str
     steps: int | None
     seed: int
     threads: int
+    max_steps: int | None = None
+    """Optimiser steps at most, whatever the base's own number is."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Site:
     """The site that a message is for."""
 
     home: SiteHome
-    tuning: SimulatedTuning | None
-    """None at a real site, which tunes only when its own people say so."""
+    tuning: SiteTuning | None
+    """None at a real site, where its policy decides."""
 
     @property
     def journal(self) -> Journal:
@@ -77,7 +79,7 @@ def site_of(node: Mapping[str, Any], run: Mapping[str, Any]) -> Site:
     home = open_home(Path(folder), site.name)
     if not site.pictures:
         return Site(home, None)
-    tuning = SimulatedTuning(
+    tuning = SiteTuning(
         Path(site.pictures), plan.base, plan.steps, plan.seed, plan.threads
     )
     return Site(home, tuning)

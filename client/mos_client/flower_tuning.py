@@ -1,22 +1,47 @@
 """Tuning that the centre asked for: what `mos-client tune` does, without a terminal."""
 
+import os
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from mos_client.enrolment import site_name
-from mos_client.flower_site import SimulatedTuning, Site
+from mos_client.errors import PolicyError
+from mos_client.flower_site import Site, SiteTuning
 from mos_client.outbox import Outbox
 from mos_client.pictures import read_folder
+from mos_client.policy import Policy
+from mos_protocol.enrolment import Welcome
 from mos_protocol.messages import TuneAsk
+from mos_shared.base_files import read_inventory
 from mos_shared.errors import DataError
 from mos_shared.names import checked_name
 
 _TELL_EVERY_SECONDS: Final = 0.5
 
 
-def tune_into_outbox(site: Site, tuning: SimulatedTuning, ask: TuneAsk) -> None:
+def allowed_tuning(site: Site, ask: TuneAsk, welcome: Welcome | None) -> SiteTuning:
+    """What a real site tunes on when its centre asks, as far as its policy allows.
+
+    Raises:
+        PolicyError: it does not, and why; the text may leave the site.
+        MosError: the policy or a base cannot be read.
+    """
+    policy = Policy.read(site.home.policy_path)
+    if policy is None or welcome is None:
+        raise PolicyError("this site does not tune on request")
+    folder = policy.folder_for(ask, hour=time.localtime().tm_hour)
+    for base in policy.bases:
+        if read_inventory(base).base == welcome.base:
+            return SiteTuning(
+                folder, base, None, ask.seed, os.cpu_count() or 1, policy.max_steps
+            )
+    raise PolicyError("this site does not allow the base of this federation")
+
+
+def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     """Tune one concept on a folder of pictures and sign it into the outbox.
 
     The folder may hold a `concept.toml` with `name` and `class_word`; else the name is
@@ -40,7 +65,8 @@ def tune_into_outbox(site: Site, tuning: SimulatedTuning, ask: TuneAsk) -> None:
 
     torch.set_num_threads(tuning.threads)
     told = _concept_file(tuning.pictures)
-    name = checked_name(told.get("name") or tuning.pictures.name.lower(), "concept")
+    own_name = told.get("name") or tuning.pictures.name.lower()
+    name = checked_name(ask.concept or own_name, "concept")
     base = load_base(tuning.base)
     settings = TuneSettings.for_base(
         base,
@@ -48,6 +74,8 @@ def tune_into_outbox(site: Site, tuning: SimulatedTuning, ask: TuneAsk) -> None:
         rank=ask.rank or None,
         seed=ask.seed,
     )
+    if tuning.max_steps is not None:
+        settings = replace(settings, steps=min(settings.steps, tuning.max_steps))
     folder = read_folder(
         tuning.pictures, min_side=settings.min_side or working_side(base)
     )

@@ -2,21 +2,28 @@
 
 HOME/
     site.key          the site's Ed25519 key, which signs its bundles, mode 0600
+    site.key.next     the next one, while the centre has not taken it up yet
+    old-keys          public keys that signed before, one a line
     node.key          the ECDSA P-384 key that Flower's SuperNode shows, mode 0600
     node.pub          its public half, OpenSSH form
     name              the site's name
     counter           the highest counter ever given to a bundle
     welcome           what the centre answered to the enrolment
+    centre-keys       the centre's signing keys, one a line, the present one last
+    policy.toml       what the centre may ask this site to tune
+    requests/         withdrawals, and a change of key, that wait for the centre
     outbox/           signed bundles that wait for the centre
     outbox/refused/   bundles that the centre refused, each with its reason
     sent/             bundles that the centre accepted
-    releases/0001.*   releases received
+    withdrawn/        bundles that this site took back
+    releases/0001.*   releases received; `keep` says how many are kept
     flower/           Flower's disposable state
 """
 
 import os
 import platform
 import re
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +38,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mos_client.errors import IdentityError
-from mos_protocol.keys import SigningKey, load_key, save_key
+from mos_client.errors import IdentityError, StoreError
+from mos_protocol.errors import MalformedError
+from mos_protocol.keys import SigningKey, VerifyKey, load_key, save_key
 from mos_shared.errors import StorageError
 from mos_shared.files import read_whole, write_atomically
 from mos_shared.locking import locked
@@ -97,6 +105,37 @@ class SiteHome:
         """
         return load_key(self.signing_key_path)
 
+    def public_keys(self) -> tuple[VerifyKey, ...]:
+        """All that this site has ever signed with, the present one last.
+
+        Raises:
+            MosError: a file is missing or broken.
+        """
+        return (*read_keys(self.old_keys_path), self.signing_key().public)
+
+    def next_counter(self) -> int:
+        """A number for what is to be signed, never given before; hold `lock`.
+
+        It is on the disk before it is used: a crash skips a number and never uses one
+        twice, which the centre would refuse.
+
+        Raises:
+            StoreError: the file holds no number.
+            StorageError: it cannot be written.
+        """
+        path, last = self.counter_path, 0
+        if path.exists():
+            text = read_whole(path, what="the counter", max_bytes=64)
+            try:
+                last = int(text)
+            except ValueError as error:
+                raise StoreError(
+                    f"{path}: not a number; write the highest counter of `mos-client "
+                    "concepts` there, or enrol anew with a new --home"
+                ) from error
+        write_atomically(path, f"{last + 1}\n".encode())
+        return last + 1
+
     def name(self) -> str | None:
         """The name this site enrolled under or was told to have, if any.
 
@@ -121,6 +160,41 @@ class SiteHome:
     def signing_key_path(self) -> Path:
         """The site's private key, PEM."""
         return self.folder / "site.key"
+
+    @property
+    def next_key_path(self) -> Path:
+        """The private key that is to take the present one's place, PEM."""
+        return self.folder / "site.key.next"
+
+    @property
+    def old_keys_path(self) -> Path:
+        """Public keys of this site that came before, hexadecimal digits."""
+        return self.folder / "old-keys"
+
+    @property
+    def centre_keys_path(self) -> Path:
+        """Public keys of the centre, hexadecimal digits, the present one last."""
+        return self.folder / "centre-keys"
+
+    @property
+    def policy_path(self) -> Path:
+        """What the centre may ask for."""
+        return self.folder / "policy.toml"
+
+    @property
+    def requests(self) -> Path:
+        """Statements that wait for the centre."""
+        return self.folder / "requests"
+
+    @property
+    def withdrawn(self) -> Path:
+        """Bundles that this site took back."""
+        return self.folder / "withdrawn"
+
+    @property
+    def joining_lock(self) -> Path:
+        """Held by `mos-client join`, so that no second one joins from here."""
+        return self.folder / "joining.lock"
 
     @property
     def node_key_path(self) -> Path:
@@ -188,6 +262,37 @@ class SiteHome:
         public = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         write_atomically(self.node_key_path, private, mode=0o600)
         write_atomically(self.node_public_path, public + b"\n")
+
+
+def read_keys(path: Path) -> tuple[VerifyKey, ...]:
+    """The public keys in a file, one a line; none where there is no file.
+
+    Raises:
+        StoreError: a line is no key.
+    """
+    if not path.is_file():
+        return ()
+    content = read_whole(path, what="public keys", max_bytes=64 * 2**10)
+    try:
+        return tuple(
+            VerifyKey.from_raw(bytes.fromhex(line))
+            for line in content.decode("ascii").split()
+        )
+    except (ValueError, MalformedError) as error:
+        raise StoreError(
+            f"{path}: a line is not a public key of 64 hexadecimal digits; restore the "
+            "file from a copy"
+        ) from error
+
+
+def write_keys(path: Path, keys: Iterable[VerifyKey]) -> None:
+    """Write public keys, one a line, each once.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    lines = dict.fromkeys(key.raw.hex() for key in keys)
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def name_of_this_machine() -> str:

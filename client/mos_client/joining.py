@@ -17,6 +17,7 @@ from mos_protocol.flower_env import flower_environment, free_port, is_loopback
 from mos_protocol.journal import Event, JournalReader
 from mos_protocol.processes import BackOff, Family, Stopping
 from mos_shared.files import write_atomically
+from mos_shared.locking import HeldError, locked
 
 LOG_FILE: Final = "supernode.log"
 
@@ -60,10 +61,44 @@ def join_centre(
         Whether `on_event` ended it.
 
     Raises:
-        IdentityError: the centre is elsewhere and the welcome brings no certificate.
+        IdentityError: the centre is elsewhere and the welcome brings no certificate,
+            or another `join` runs from this home.
     """
+    try:
+        with locked(home.joining_lock, timeout_seconds=0.5):
+            return _join(home, welcome, stopping, on_event, settings or JoinSettings())
+    except HeldError as error:
+        raise IdentityError(
+            f"{home.folder}: another `mos-client join` runs from this home; stop that "
+            "one, or pass another --home"
+        ) from error
+
+
+def is_joined(home: SiteHome) -> bool:
+    """Whether a `mos-client join` runs from this home, on this machine."""
+    if not home.joining_lock.exists():
+        return False
+    try:
+        with locked(home.joining_lock, timeout_seconds=0.0):
+            return False
+    except HeldError:
+        return True
+
+
+def heard_at(home: SiteHome) -> float | None:
+    """When the centre last spoke to this site, Unix time; None for never."""
+    path = home.flower / HEARD_FILE
+    return path.stat().st_mtime if path.exists() else None
+
+
+def _join(
+    home: SiteHome,
+    welcome: Welcome,
+    stopping: Stopping,
+    on_event: OnEvent,
+    settings: JoinSettings,
+) -> bool:
     command = supernode_command(home, welcome)
-    settings = settings or JoinSettings()
     reader = JournalReader(journal_path(home), from_end=True)
     back_off = BackOff(longest=settings.longest_pause_seconds)
     while not stopping:

@@ -1,13 +1,11 @@
 """Signed bundles that wait for the centre, and what became of them.
 
 A bundle is two files, `CONCEPT.COUNTER.safetensors` and its envelope with `.sig`; the
-envelope is written last and removed first, so a pair that is there is whole. The
-counter is raised on the disk before anything is signed with it: a crash skips a number
-and never uses one twice, which the centre would refuse.
+envelope is written last and removed first, so a pair that is there is whole.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +55,9 @@ class OutboxEntry:
     created: int
     """Unix time, seconds."""
 
+    signer: str
+    """Id of the key that signed it, the site's present one or an older one."""
+
     reason: str = ""
     """Why the centre refused it, where it did."""
 
@@ -85,7 +86,7 @@ class Outbox:
         created = int(time.time()) if now is None else now
         key = self._home.signing_key()
         with self._home.lock():
-            counter = self._raise_counter()
+            counter = self._home.next_counter()
             bundle = Bundle.sign(
                 concept_bytes,
                 site=site,
@@ -97,34 +98,54 @@ class Outbox:
             facts = bundle.verified(key.public)
             path = self._home.outbox / f"{facts.concept}.{counter}{_PAYLOAD}"
             _write(bundle, path)
-            for older in self._in(self._home.outbox, key.public):
+            for older in self._in(self._home.outbox):
                 if older.concept == facts.concept and older.counter < counter:
                     _remove(older.path)
         return _entry(path, bundle, facts)
 
     def sign_anew(self, site: str) -> tuple[OutboxEntry, ...]:
-        """Sign under `site` what waits under another name, as after enrolment.
+        """Sign what waits under another name or key, as after enrolment.
 
         Raises:
             StorageError: the disk is full, or the like; what waited still waits.
         """
+        present = self._home.signing_key().public.key_id
         return tuple(
             self.put(Bundle.read(entry.path).payload, site)
             for entry in self.entries()
-            if entry.site != site
+            if entry.site != site or entry.signer != present
         )
 
     def entries(self) -> tuple[OutboxEntry, ...]:
         """What waits for the centre, in the order of signing."""
-        return tuple(self._in(self._home.outbox, self._public()))
+        return tuple(self._in(self._home.outbox))
 
     def sent(self) -> tuple[OutboxEntry, ...]:
         """What the centre accepted, in the order of signing."""
-        return tuple(self._in(self._home.sent, self._public()))
+        return tuple(self._in(self._home.sent))
 
     def refused(self) -> tuple[OutboxEntry, ...]:
         """What the centre refused, with its reasons, in the order of signing."""
-        return tuple(self._in(self._home.refused, self._public()))
+        return tuple(self._in(self._home.refused))
+
+    def withdrawn(self) -> tuple[OutboxEntry, ...]:
+        """What this site took back, in the order of signing."""
+        return tuple(self._in(self._home.withdrawn))
+
+    def take_back(self, concept: str, counter: int) -> None:
+        """Move what was signed of a concept before `counter` to `withdrawn/`.
+
+        Doing it again changes nothing, also after a crash half-way.
+
+        Raises:
+            StorageError: the disk is full, or the like.
+        """
+        with self._home.lock():
+            for entry in (*self.entries(), *self.sent()):
+                if entry.concept == concept and entry.counter < counter:
+                    path = self._home.withdrawn / entry.path.name
+                    _write(Bundle.read(entry.path), path)
+                    _remove(entry.path)
 
     def bundle(self, digest: str) -> Bundle:
         """A bundle that waits, or was accepted, by its digest.
@@ -139,6 +160,10 @@ class Outbox:
         raise StoreError(
             f"bundle {digest[:12]}: not in the outbox; a newer one may have replaced it"
         )
+
+    def drop(self, entry: OutboxEntry) -> None:
+        """Take a bundle out of the outbox, as if it had never waited."""
+        _remove(entry.path)
 
     def settle(self, verdict: Verdict) -> OutboxEntry | None:
         """Move a bundle where the centre's verdict puts it.
@@ -164,34 +189,17 @@ class Outbox:
                 write_atomically(_reason(path), f"{reason}\n".encode())
             _write(Bundle.read(entry.path), path)
             _remove(entry.path)
-            for older in self._in(folder, self._public()):
+            for older in self._in(folder):
                 if older.concept == entry.concept and older.counter < entry.counter:
                     _remove(older.path)
-            moved = {now.digest: now for now in self._in(folder, self._public())}
+            moved = {now.digest: now for now in self._in(folder)}
             return moved[verdict.digest]
 
-    def _public(self) -> VerifyKey:
-        return self._home.signing_key().public
-
-    def _in(self, folder: Path, key: VerifyKey) -> Iterator[OutboxEntry]:
-        found = [_read(path, key) for path in folder.glob(f"*{_SIGNATURE}")]
+    def _in(self, folder: Path) -> Iterator[OutboxEntry]:
+        keys = {key.key_id: key for key in self._home.public_keys()}
+        found = [_read(path, keys) for path in folder.glob(f"*{_SIGNATURE}")]
         whole = [entry for entry in found if entry is not None]
         yield from sorted(whole, key=lambda entry: entry.counter)
-
-    def _raise_counter(self) -> int:
-        path = self._home.counter_path
-        last = 0
-        if path.exists():
-            text = read_whole(path, what="the counter", max_bytes=64)
-            try:
-                last = int(text)
-            except ValueError as error:
-                raise StoreError(
-                    f"{path}: not a number; write the highest counter of `mos-client "
-                    "concepts` there, or enrol anew with a new --home"
-                ) from error
-        write_atomically(path, f"{last + 1}\n".encode())
-        return last + 1
 
 
 def checked_terms(*, licence: str, class_word: str) -> None:
@@ -219,7 +227,7 @@ def _remove(path: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _read(signature: Path, key: VerifyKey) -> OutboxEntry | None:
+def _read(signature: Path, keys: Mapping[str, VerifyKey]) -> OutboxEntry | None:
     """The entry of an envelope; None where it is not one of ours, or lacks its file."""
     path = signature.with_suffix("")
     try:
@@ -227,6 +235,9 @@ def _read(signature: Path, key: VerifyKey) -> OutboxEntry | None:
             signature, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES
         )
         bundle = Bundle(envelope, b"")
+        key = keys.get(bundle.sealed().key_id)
+        if key is None:
+            return None
         facts = bundle.verified(key)
         if path.stat().st_size != facts.payload_bytes:
             return None
@@ -248,6 +259,7 @@ def _entry(path: Path, bundle: Bundle, facts: BundleFacts) -> OutboxEntry:
         path=path,
         bytes=len(Bundle(bundle.envelope, b"").to_bytes()) + facts.payload_bytes,
         created=facts.created,
+        signer=bundle.sealed().key_id,
         reason=reason,
     )
 

@@ -1,13 +1,15 @@
 """Releases that came from the centre, on this site's disk.
 
 A release is checked whole (`mos_protocol.trust`) before a byte of it is stored, and is
-held once its envelope is: payload first, envelope last.
+held once its envelope is: payload first, envelope last. The newest few are kept; the
+newest of all is never dropped, for a next one must follow on it.
 """
 
 import time
 from pathlib import Path
 from typing import Final
 
+from mos_client.centre_keys import centre_keys, trust
 from mos_client.enrolment import read_welcome
 from mos_client.errors import IdentityError, StoreError
 from mos_client.home import SiteHome
@@ -17,10 +19,14 @@ from mos_protocol.envelope import MAX_ENVELOPE_BYTES
 from mos_protocol.errors import ProtocolError
 from mos_protocol.release import Release, ReleaseFacts
 from mos_protocol.trust import HeldRelease, ReleaseTrust
-from mos_shared.files import read_whole
+from mos_shared.files import read_whole, write_atomically
 from mos_shared.inventory import Inventory
 
+KEEP_RELEASES: Final = 10
+"""Kept where this site has not said how many."""
+
 _SUFFIX: Final = ".safetensors"
+_KEEP_FILE: Final = "keep"
 
 
 class ReleaseStore:
@@ -84,14 +90,16 @@ class ReleaseStore:
         moment = int(time.time()) if now is None else now
         with self._home.lock():
             held = self.held()
-            facts = ReleaseTrust().check(
+            rules, trusted = ReleaseTrust(), centre_keys(self._home, welcome)[-1]
+            facts = rules.check(
                 content,
-                centre_key=welcome.centre_key,
+                centre_key=trusted,
                 base=welcome.base,
                 inventory=inventory,
                 held=held,
                 now=moment,
             )
+            trust(self._home, welcome, rules.signer(content, trusted))
             if held is not None and facts.version == held.version:
                 return facts
             path = self._path(facts.version)
@@ -101,7 +109,38 @@ class ReleaseStore:
                 path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
                 raise
+            self._prune()
         return facts
+
+    @property
+    def keep(self) -> int:
+        """How many releases are kept."""
+        path = self._home.releases / _KEEP_FILE
+        if not path.is_file():
+            return KEEP_RELEASES
+        text = read_whole(path, what="a number of releases", max_bytes=64).strip()
+        if not text.isdigit() or int(text) < 1:
+            raise StoreError(
+                f"{path}: not a number above 0; `mos-client releases --keep` writes it"
+            )
+        return int(text)
+
+    def set_keep(self, number: int) -> None:
+        """Keep the newest `number` releases from now on, at least one.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with self._home.lock():
+            path = self._home.releases / _KEEP_FILE
+            write_atomically(path, f"{max(1, number)}\n".encode())
+            self._prune()
+
+    def _prune(self) -> None:
+        for version in self.versions()[: -self.keep]:
+            path = self._path(version)
+            path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
     def path(self, version: int | str = "newest") -> Path:
         """The file of a release held; `sample` and other tools open it.
@@ -145,7 +184,9 @@ class ReleaseStore:
             )
         release = Release.read(path)
         try:
-            release_as_signed(release, welcome.centre_key)
+            keys = {key.key_id: key for key in centre_keys(self._home, welcome)}
+            signer = release.sealed().key_id
+            release_as_signed(release, keys.get(signer, welcome.centre_key))
         except ProtocolError as error:
             raise type(error)(f"{path}: {error}") from error
         return release

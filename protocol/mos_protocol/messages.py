@@ -225,9 +225,18 @@ class TuneAsk:
     rank: int = 0
     """r of every LoRA pair; 0 for the site's own setting."""
 
+    concept: str = ""
+    """Which of the concepts that the site's policy knows; "" in a simulation, where a
+    site has one."""
+
     def to_dict(self) -> PlainDict:
         """As plain values."""
-        return {"steps": self.steps, "seed": self.seed, "rank": self.rank}
+        return {
+            "steps": self.steps,
+            "seed": self.seed,
+            "rank": self.rank,
+            "concept": self.concept,
+        }
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "TuneAsk":
@@ -240,6 +249,7 @@ class TuneAsk:
             steps=_one(values, "steps", int),
             seed=_one(values, "seed", int),
             rank=_one(values, "rank", int),
+            concept=_one(values, "concept", str) if "concept" in values else "",
         )
 
 

@@ -6,7 +6,8 @@ returns. Content comes to the desk, which alone judges it; the registry is what 
 so a centre that is restarted goes on where it was.
 
 Order of what a node is asked: who it is; to tune, where that is wanted; for the bundles
-it offers; to take the newest release; and then what is new, with a long wait.
+and statements it offers; to take the newest release; and then what is new, with a long
+wait.
 """
 
 import time
@@ -25,6 +26,7 @@ from mos_protocol.messages import (
     SyncAnswer,
     SyncAsk,
     TuneAnswer,
+    TuneAsk,
     Verdict,
 )
 from mos_server.desk import Desk
@@ -39,6 +41,7 @@ from mos_server.federation import (
 )
 from mos_server.fusing import FusionClerk
 from mos_server.nodes import site_by_node_key
+from mos_server.records import TuneOrder
 from mos_server.registry import Registry
 from mos_shared.errors import MosError
 
@@ -77,6 +80,7 @@ class Conversation:
         self._nodes: dict[int, Node] = {}
         self._strangers: set[int] = set()
         self._parcel: tuple[int, bytes] = (0, b"")
+        self._orders: dict[str, TuneOrder] = {}
 
     def step(self) -> None:
         """Send what can be sent and take what has come; never waits."""
@@ -86,11 +90,13 @@ class Conversation:
         collecting = any(self._is_bringing(node) for node in self._nodes.values())
         missing = self._settings.sites > len(self._nodes)
         self._clerk.step(hold=self._settings.sites > 0 and (collecting or missing))
-        now, known = self._clock(), self._registry.known_sites()
+        now, sites = self._clock(), self._registry.sites()
+        # A site that has changed its key must still be told so under the old one.
+        shut = {s.key.key_id for s in sites if s.revoked and not s.successor}
+        self._orders = _open_orders(self._registry)
         for node in list(self._nodes.values()):
-            revoked = node.key_id in known and known[node.key_id].revoked
             resting = now < node.not_before or self._is_lost(node)
-            if node.idle and not resting and not revoked:
+            if node.idle and not resting and node.key_id not in shut:
                 self._ask(node)
 
     @property
@@ -147,14 +153,14 @@ class Conversation:
             answer = DeliverAnswer.from_dict(reply.values or {})
             self._delivered(node, flight.version, answer)
         elif flight.action == TRAIN_TUNE:
-            self._tuned(node, TuneAnswer.from_dict(reply.values or {}))
+            self._tuned(node, flight, TuneAnswer.from_dict(reply.values or {}))
         if self._settings.sites:
             self._journal.write(
                 "received", site=node.site, action=flight.action, bytes=reply.bytes
             )
 
     def _synced(self, node: Node, answer: SyncAnswer) -> None:
-        if self._settings.bind_nodes and answer.key_id != node.key_id:
+        if self._settings.bind_nodes and not self._may_speak_for(node, answer.key_id):
             raise CentreError(
                 f"the node of {node.site} speaks for another key; it enrolled with "
                 f"{node.key_id[:12]}"
@@ -170,6 +176,13 @@ class Conversation:
         node.release = answer.release_version
         if not self._consider(node, answer.offers):
             node.not_before = self._clock() + self._settings.rest_seconds
+
+    def _may_speak_for(self, node: Node, key_id: str) -> bool:
+        """Whether a key is the one that a node is known by, or the same site's."""
+        following = {s.key.key_id: s.successor for s in self._registry.sites()}
+        line = {node.key_id, following.get(node.key_id, "")}
+        line |= {older for older, newer in following.items() if newer == node.key_id}
+        return key_id in line - {""}
 
     def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
         """Note what is to be collected or told; whether there is anything."""
@@ -212,13 +225,19 @@ class Conversation:
             "not-delivered", site=node.site, version=version, reason=answer.reason
         )
 
-    def _tuned(self, node: Node, answer: TuneAnswer) -> None:
+    def _tuned(self, node: Node, flight: Flight, answer: TuneAnswer) -> None:
         node.tuned = True
+        self._answer_order(flight, answer.error)
         self._consider(node, answer.offers)
         if answer.error:
             self._journal.write("tune-failed", site=node.site, reason=answer.error)
         else:
             self._journal.write("tuned", site=node.site)
+
+    def _answer_order(self, flight: Flight, error: str) -> None:
+        if flight.order:
+            now = int(time.time())
+            self._registry.answer_order(flight.order, error, now=now)
 
     def _failed(self, node: Node, flight: Flight, error: str) -> None:
         now, settings = self._clock(), self._settings
@@ -232,6 +251,7 @@ class Conversation:
             node.undelivered = (flight.version, now + settings.retry_seconds)
         elif flight.action == TRAIN_TUNE:
             node.tuned = True
+            self._answer_order(flight, error)
         self._journal.write(
             "failed", site=node.site, action=flight.action, reason=error
         )
@@ -249,6 +269,11 @@ class Conversation:
             self._sync(node, 0.0)
         elif settings.tune is not None and not node.tuned:
             self._send(node, TRAIN_TUNE, settings.tune.to_dict(), settings.tune_seconds)
+        elif node.site in self._orders and not node.offers:
+            order = self._orders.pop(node.site)
+            wish = TuneAsk(order.steps, order.seed, order.rank, order.concept)
+            flight = self._send(node, TRAIN_TUNE, wish.to_dict(), settings.tune_seconds)
+            flight.order = order.number
         elif node.offers:
             offer = node.offers.pop(0)
             seconds = offer.bytes / settings.slowest_bytes_per_second
@@ -327,3 +352,12 @@ class Conversation:
             return True
         waits = self._is_bringing(node) or node.verdicts or not node.idle
         return not waits and not self._is_behind(node)
+
+
+def _open_orders(registry: Registry) -> dict[str, TuneOrder]:
+    """The oldest order of each site that it has not answered."""
+    waiting: dict[str, TuneOrder] = {}
+    for order in registry.tune_orders():
+        if not order.answered:
+            waiting.setdefault(order.site, order)
+    return waiting

@@ -112,6 +112,9 @@ class Flight:
     version: int = 0
     """Of the release delivered."""
 
+    order: int = 0
+    """Number of the order to tune, where one was sent."""
+
     verdicts: tuple[Verdict, ...] = ()
     """Told with it."""
 

@@ -5,6 +5,7 @@ release of what all have brought. Flower's own state may vanish at any time: wha
 is in the registry, and a new run goes on from there.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,7 +93,7 @@ def _converse(
             conversation.step()
             if time.monotonic() - touched_at >= _TOUCH_EVERY_SECONDS:
                 touched_at = time.monotonic()
-                (home.flower / ALIVE_FILE).touch()
+                (home.flower / ALIVE_FILE).write_text(str(os.getpid()))
             time.sleep(_LOOK_EVERY_SECONDS)
     finally:
         worker.stop()

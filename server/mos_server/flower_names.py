@@ -6,7 +6,7 @@ JOURNAL_FILE: Final = "journal.jsonl"
 """Where events are told."""
 
 ALIVE_FILE: Final = "alive"
-"""Touched every few seconds while the ServerApp runs."""
+"""Written every few seconds while the ServerApp runs: its process id."""
 
 CENTRE_FOLDER: Final = "centre"
 """The centre's home within a simulation's folder."""

@@ -2,10 +2,12 @@
 
 HOME/
     centre.key            the centre's Ed25519 signing key, mode 0600
+    endorsements/         how each earlier signing key named the next one
     registry.sqlite       sites, bundles, refusals, releases
     blobs/<sha256>        every admitted bundle, by the digest of its content
     refused/<sha256>.*    bundles refused, each with its reason
     releases/0001.*       payload, envelope and fusion report of every release
+    ledger/               what fusion knows of every concept; saved work, may be deleted
     tls/                  the centre's own CA and server certificate
     flower/               Flower's disposable state
 """
@@ -84,6 +86,21 @@ class CentreHome:
         return self.folder / "centre.key"
 
     @property
+    def endorsements(self) -> Path:
+        """Envelopes by which earlier keys lead to the present one."""
+        return self.folder / "endorsements"
+
+    @property
+    def serving_lock(self) -> Path:
+        """Held by `mos-server serve`, so that no second one serves from here."""
+        return self.folder / "serving.lock"
+
+    @property
+    def live_path(self) -> Path:
+        """What `mos-server serve` tells of itself while it runs, JSON."""
+        return self.flower / "live.json"
+
+    @property
     def database_path(self) -> Path:
         """The registry's SQLite file."""
         return self.folder / "registry.sqlite"
@@ -102,6 +119,11 @@ class CentreHome:
     def releases(self) -> Path:
         """Releases, `0001.safetensors` with `.sig` beside it, and so on."""
         return self.folder / "releases"
+
+    @property
+    def ledger(self) -> Path:
+        """Fusion's ledger; made anew from the bundles where it is gone."""
+        return self.folder / "ledger"
 
     @property
     def tls(self) -> Path:

@@ -39,9 +39,13 @@ def openssh_form(content: bytes) -> bytes:
 
 
 def site_by_node_key(sites: Iterable[SiteRecord], shown: bytes) -> SiteRecord | None:
-    """The site that enrolled the node key that a node has shown, if any."""
+    """The site that enrolled the node key that a node has shown, under its newest key.
+
+    None where no site did.
+    """
+    newest = [site for site in sites if not site.successor]
     try:
         wanted = openssh_form(shown)
-        return next((s for s in sites if openssh_form(s.node_key) == wanted), None)
+        return next((s for s in newest if openssh_form(s.node_key) == wanted), None)
     except CentreError:
         return None

@@ -4,12 +4,13 @@ Bundles are read back from the registry, fused, signed and stored in that order;
 and concepts stand in the release as they do in the registry, by name.
 """
 
+import shutil
 import time
 from typing import TYPE_CHECKING, Final
 
-from mos_protocol.bundle import Bundle
 from mos_protocol.release import RELEASE_LIFETIME_SECONDS, Release, ReleasedConcept
 from mos_server.home import CentreHome
+from mos_server.keychain import endorsements
 from mos_server.records import StoredBundle
 from mos_server.registry import Registry
 
@@ -21,16 +22,20 @@ _RENEW_SHARE: Final = 1 / 3
 
 
 def pending(registry: Registry, *, now: int | None = None) -> bool:
-    """Whether `publish` would publish: bundles changed, or the release nears its end.
+    """Whether `publish` would publish: bundles or the key changed, or the end is near.
 
     A release is renewed, with the same content, when less than a third of its life is
-    left: sites take an expired one for a centre that is being held back from them.
+    left: sites take an expired one for a centre that is being held back from them. When
+    the last concept is withdrawn, a release without any takes the place of the one
+    that held it.
     """
     current = registry.current_bundles()
     newest = registry.newest_release()
-    if not current:
-        return False
-    if newest is None or newest.bundles != {bundle.digest for bundle in current}:
+    if newest is None:
+        return bool(current)
+    if newest.bundles != {bundle.digest for bundle in current}:
+        return True
+    if newest.signer != registry.home.signing_key().public.key_id:
         return True
     moment = int(time.time()) if now is None else now
     life = newest.expires - newest.created
@@ -59,7 +64,8 @@ def publish(
         on_progress: Told what happens.
 
     Returns:
-        The release; None where nothing stands, or nothing changed since the newest.
+        The release; None where nothing has ever stood, or nothing changed since the
+        newest.
 
     Raises:
         MosError: a bundle cannot be fused, or the release not be stored; the newest
@@ -72,8 +78,12 @@ def publish(
     unchanged = newest is not None and newest.bundles == {b.digest for b in current}
     if newest is not None and unchanged:
         payload, report = registry.release(newest.version).payload, None
+    elif not current:
+        payload, report = _empty(base), None
+        # Nothing of what was withdrawn stays in saved work either.
+        shutil.rmtree(home.ledger, ignore_errors=True)
     else:
-        payload, report = _fused(registry, base, current, settings, on_progress)
+        payload, report = _fused(home, registry, base, current, settings, on_progress)
     key = home.signing_key()
     release = Release.sign(
         payload,
@@ -83,12 +93,14 @@ def publish(
         key=key,
         created=moment,
         expires=moment + lifetime_seconds,
+        endorsements=endorsements(home),
     )
     registry.add_release(release, release.verified(key.public), report=report)
     return release
 
 
 def _fused(
+    home: CentreHome,
     registry: Registry,
     base: "Base",
     current: tuple[StoredBundle, ...],
@@ -96,17 +108,30 @@ def _fused(
     on_progress: "OnProgress | None",
 ) -> tuple[bytes, dict[str, object]]:
     from mos_server.compacting import compact
-    from mos_server.fusion import fuse_concepts
-    from mos_shared.concept import Concept
+    from mos_server.ledger_keeping import fuse_standing
 
-    concepts = []
-    for stored in current:
-        bundle = Bundle.from_bytes(
-            registry.bundle_bytes(stored.digest), max_bytes=stored.size
-        )
-        concepts.append((stored.site, Concept.from_bytes(bundle.payload)))
-    fusion = fuse_concepts(base, concepts, settings=settings, on_progress=on_progress)
+    fusion = fuse_standing(
+        home.ledger,
+        registry,
+        base,
+        current,
+        settings=settings,
+        on_progress=on_progress,
+    )
     return compact(fusion.model).to_bytes(), fusion.report.to_dict()
+
+
+def _empty(base: "Base") -> bytes:
+    """A fused model of no concept: the base as it is, in updates of zeros."""
+    import torch
+
+    from mos_shared.concept import FusedModel, LoraFactors
+
+    lora = {
+        module: LoraFactors(torch.zeros(1, d_in), torch.zeros(d_out, 1))
+        for module, (d_out, d_in) in base.inventory.projections.items()
+    }
+    return FusedModel(base.inventory.base, lora, ()).to_bytes()
 
 
 def _released(bundle: StoredBundle) -> ReleasedConcept:

@@ -301,6 +301,24 @@ class Registry:
             )
         return content
 
+    def prune_bundles(self) -> int:
+        """Delete the files of bundles that are fused no more; how many went.
+
+        Those of the newest release stay, and every digest stays known, so that none of
+        them can be sent again.
+        """
+        newest = self._published.newest()
+        with self._database.reading() as session:
+            wanted = {row.digest for row in session.scalars(_current())}
+            wanted |= newest.bundles if newest else frozenset()
+            rows = session.scalars(select(BundleRow))
+            gone = [row.blob for row in rows if row.digest not in wanted]
+        paths = [self.home.blobs / blob for blob in gone]
+        there = [path for path in paths if path.is_file()]
+        for path in there:
+            path.unlink(missing_ok=True)
+        return len(there)
+
     def verdicts_for(
         self, key_id: str, digests: Collection[str] | None = None
     ) -> tuple[Verdict, ...]:

@@ -1,5 +1,7 @@
 """`mos-server serve` without its terminal: a SuperLink and one endless run, kept alive.
 
+One `serve` at a time runs from a home: it holds `serving.lock`.
+
 The SuperLink keeps its state in memory and may be restarted at any time; the run is
 submitted anew whenever it is not there. Only the Fleet API, which sites connect to,
 listens on the centre's address; Control and Runtime API stay on loopback. Node keys of
@@ -10,9 +12,10 @@ door be shut, while the centre serves.
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mos_protocol.flower_env import is_loopback, split_address
 from mos_protocol.journal import Event, JournalReader
@@ -20,18 +23,28 @@ from mos_protocol.processes import BackOff, Stopping
 from mos_server.errors import CentreError, ServingError
 from mos_server.flower_names import ALIVE_FILE, JOURNAL_FILE
 from mos_server.home import HOME_VARIABLE, CentreHome
+from mos_server.monitoring import monitored
 from mos_server.nodes import openssh_form
 from mos_server.registry import Registry
+from mos_server.status import (
+    STALE_AFTER_SECONDS,
+    centre_status,
+    has_ended,
+    status_line,
+)
 from mos_server.superlink import CONNECTION, SuperLink
 from mos_server.tls import Certificates, ensure_certificates
+from mos_server.watching import Watch
 from mos_shared.files import write_atomically
+from mos_shared.locking import HeldError, locked
 
 _LOOK_EVERY_SECONDS: Final = 0.3
 _LOOK_AT_SITES_EVERY_SECONDS: Final = 1.0
-_STALE_AFTER_SECONDS: Final = 60.0
+_LOOK_AT_CERTIFICATE_EVERY_SECONDS: Final = 3600.0
 _HEALTHY_AFTER_SECONDS: Final = 60.0
 
 OnEvent = Callable[[Event], None]
+OnStatus = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,12 @@ class ServeSettings:
     wait_seconds: float = 20.0
     """How long a site's answer may wait for something to say."""
 
+    keep_releases: int = 10
+    """How many releases are kept whole; of older ones only the envelope is."""
+
+    metrics_port: int | None = None
+    """Loopback port of `/healthz` and `/metrics`; none without."""
+
     def __post_init__(self) -> None:
         """Refuse what would be open to everyone.
 
@@ -77,6 +96,7 @@ def serve_centre(
     *,
     stopping: Stopping,
     on_event: OnEvent,
+    on_status: OnStatus | None = None,
 ) -> None:
     """Serve until told to stop; nothing is left running.
 
@@ -85,21 +105,50 @@ def serve_centre(
         settings: Address, base, waits.
         stopping: Ends it.
         on_event: Told what happens.
+        on_status: Told after every event how the centre stands, in one line.
 
     Raises:
-        ServingError: the SuperLink cannot be started at all.
+        ServingError: another one serves from this home, a port is taken, or the
+            SuperLink cannot be started at all.
     """
-    certificates = None
-    if not settings.insecure:
-        host, _ = split_address(settings.address)
-        hosts = () if host in ("0.0.0.0", "::") else (host,)
-        certificates = ensure_certificates(home.tls, [*hosts, *settings.hosts])
+    registry, watch = Registry(home), Watch(home, settings.address)
+
+    def status() -> dict[str, Any]:
+        return centre_status(home, registry, watch.facts)
+
+    def tell(event: Event) -> None:
+        watch.see(event)
+        if event.kind == "published":
+            registry.prune_releases(settings.keep_releases)
+            registry.prune_bundles()
+        watch.write()
+        on_event(event)
+        if on_status is not None:
+            on_status(status_line(status()))
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(home.serving_lock, timeout_seconds=0.5))
+        except HeldError as error:
+            raise ServingError(
+                f"{home.folder}: another `mos-server serve` runs from this home; stop "
+                "that one, or pass another --home"
+            ) from error
+        if settings.metrics_port is not None:
+            port = stack.enter_context(monitored(settings.metrics_port, status))
+            tell(Event("monitored", {"time": time.time(), "port": port}))
+        _serve(home, settings, stopping, tell)
+
+
+def _serve(
+    home: CentreHome, settings: ServeSettings, stopping: Stopping, on_event: OnEvent
+) -> None:
     reader = JournalReader(home.flower / JOURNAL_FILE, from_end=True)
     back_off = BackOff()
     ever_ready = False
     while not stopping:
         started = time.monotonic()
-        superlink = _start_superlink(home, settings, certificates)
+        superlink = _start_superlink(home, settings, _certificates(home, settings))
         try:
             superlink.wait_until_ready(stopping)
             if not stopping:
@@ -119,6 +168,15 @@ def serve_centre(
             back_off.worked()
         if not stopping:
             stopping.wait(back_off.failed())
+
+
+def _certificates(home: CentreHome, settings: ServeSettings) -> Certificates | None:
+    """For TLS, issued anew where they near their end; none without."""
+    if settings.insecure:
+        return None
+    host, _ = split_address(settings.address)
+    hosts = () if host in ("0.0.0.0", "::") else (host,)
+    return ensure_certificates(home.tls, [*hosts, *settings.hosts])
 
 
 def _start_superlink(
@@ -151,6 +209,7 @@ class _Service:
         self._submitted_at = 0.0
         self._back_off = BackOff()
         self._certificate = superlink.certificate_stamp()
+        self._certificate_at = time.monotonic()
 
     def run(self, stopping: Stopping) -> None:
         """Until stopped, or until the SuperLink is gone.
@@ -166,11 +225,18 @@ class _Service:
                 raise ServingError(
                     f"Flower's SuperLink ended: {self._superlink.last_words()}"
                 )
+            self._renew_certificate()
             if self._superlink.certificate_stamp() != self._certificate:
-                # `mos-server admit` had it issued for a further host name.
+                # It was near its end, or `mos-server admit` named a further host.
                 raise ServingError("there is a new certificate")
             self._keep_nodes()
             self._keep_run(stopping)
+
+    def _renew_certificate(self) -> None:
+        now = time.monotonic()
+        if now - self._certificate_at > _LOOK_AT_CERTIFICATE_EVERY_SECONDS:
+            self._certificate_at = now
+            _certificates(self._home, self._settings)
 
     def _keep_nodes(self) -> None:
         now = time.monotonic()
@@ -180,6 +246,8 @@ class _Service:
             return
         self._looked_at = now
         for site in self._registry.sites():
+            if site.successor:
+                continue  # its node goes on under the site's next key
             try:
                 key = openssh_form(site.node_key)
             except CentreError as error:
@@ -211,8 +279,10 @@ class _Service:
 
     def _keep_run(self, stopping: Stopping) -> None:
         if self._run_id:
-            quiet = time.time() - max(self._submitted_at, self._alive_at())
-            if quiet < _STALE_AFTER_SECONDS:
+            alive_at = self._alive_at()
+            quiet = time.time() - max(self._submitted_at, alive_at)
+            gone = alive_at > self._submitted_at and has_ended(self._home)
+            if quiet < STALE_AFTER_SECONDS and not gone:
                 return
             status = self._superlink.status(self._run_id)
             if status and not status.startswith("finished"):

@@ -2,7 +2,8 @@
 
 Sites trust the one CA that their welcome brought; no public authority is involved.
 The CA's key never leaves the centre and its certificate stays the same for years; the
-server certificate is issued anew whenever it lacks a host name or nears its end.
+server certificate is issued anew whenever it lacks a host name, or has less than a
+third of its life left.
 """
 
 import datetime
@@ -16,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -23,13 +25,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mos_protocol.keys import PASSPHRASE_FILE_VARIABLE, check_private, passphrase
 from mos_server.errors import CertificateError
 from mos_shared.files import read_whole, write_atomically
 from mos_shared.locking import locked
 
 _CA_LIFETIME: Final = datetime.timedelta(days=3650)
 _SERVER_LIFETIME: Final = datetime.timedelta(days=397)
-_RENEW_BEFORE: Final = datetime.timedelta(days=60)
+_RENEW_SHARE: Final = 1 / 3
 _CLOCK_SKEW: Final = datetime.timedelta(days=1)
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -50,12 +53,15 @@ class Certificates:
     """The server's private key, mode 0600."""
 
 
-def ensure_certificates(folder: Path, hosts: Sequence[str]) -> Certificates:
+def ensure_certificates(
+    folder: Path, hosts: Sequence[str], *, now: datetime.datetime | None = None
+) -> Certificates:
     """Certificates that are good for `hosts` and for loopback, made where needed.
 
     Args:
         folder: Where they are kept, with the authority's key (mode 0600).
         hosts: DNS names and IP addresses that sites reach the centre by.
+        now: With its time zone; the clock's where None.
 
     Raises:
         CertificateError: what lies there is not a certificate or a key of ours.
@@ -64,17 +70,22 @@ def ensure_certificates(folder: Path, hosts: Sequence[str]) -> Certificates:
     found = Certificates(
         folder / "ca.crt", folder / "server.crt", folder / "server.key"
     )
+    moment = now or datetime.datetime.now(datetime.UTC)
     with locked(folder / ".lock"):
         issuer = _authority(found.ca, folder / "ca.key")
         wanted = {_general_name(host) for host in (*_LOCAL, *hosts)}
         if found.certificate.is_file() and found.key.is_file():
             current = _read_certificate(found.certificate)
             have = _names_of(current)
-            if wanted <= have and _lasts(current) and _issued(current, issuer[0]):
+            if (
+                wanted <= have
+                and _lasts(current, moment)
+                and _issued(current, issuer[0])
+            ):
                 return found
             wanted |= have
         key = ec.generate_private_key(ec.SECP384R1())
-        certificate = _server_certificate(wanted, key, issuer)
+        certificate = _server_certificate(wanted, key, issuer, moment)
         write_atomically(found.key, _private_pem(key), mode=0o600)
         write_atomically(found.certificate, certificate.public_bytes(Encoding.PEM))
     return found
@@ -113,16 +124,18 @@ def _authority(certificate: Path, key: Path) -> Issuer:
         )
         .sign(private, hashes.SHA384())
     )
-    write_atomically(key, _private_pem(private), mode=0o600)
+    write_atomically(key, _private_pem(private, passphrase()), mode=0o600)
     write_atomically(certificate, built.public_bytes(Encoding.PEM))
     return built, private
 
 
 def _server_certificate(
-    names: set[x509.GeneralName], key: ec.EllipticCurvePrivateKey, issuer: Issuer
+    names: set[x509.GeneralName],
+    key: ec.EllipticCurvePrivateKey,
+    issuer: Issuer,
+    now: datetime.datetime,
 ) -> x509.Certificate:
     authority, authority_key = issuer
-    now = datetime.datetime.now(datetime.UTC)
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(
         authority_key.public_key()
     )
@@ -167,9 +180,31 @@ def _names_of(certificate: x509.Certificate) -> set[x509.GeneralName]:
     return set(extension.value)
 
 
-def _lasts(certificate: x509.Certificate) -> bool:
-    now = datetime.datetime.now(datetime.UTC)
-    return certificate.not_valid_after_utc - now > _RENEW_BEFORE
+def certificate_end(folder: Path) -> int | None:
+    """When the server's certificate ends, Unix time; None where there is none.
+
+    Raises:
+        CertificateError: the file is not a certificate.
+    """
+    path = folder / "server.crt"
+    if not path.is_file():
+        return None
+    return int(_read_certificate(path).not_valid_after_utc.timestamp())
+
+
+def authority_fingerprint(folder: Path) -> str:
+    """SHA-256 of the authority's certificate, 64 hexadecimal digits.
+
+    Raises:
+        MosError: there is none.
+    """
+    return _read_certificate(folder / "ca.crt").fingerprint(hashes.SHA256()).hex()
+
+
+def _lasts(certificate: x509.Certificate, now: datetime.datetime) -> bool:
+    end = certificate.not_valid_after_utc
+    life = end - certificate.not_valid_before_utc
+    return end - now > life * _RENEW_SHARE
 
 
 def _issued(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
@@ -192,18 +227,24 @@ def _read_certificate(path: Path) -> x509.Certificate:
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    check_private(path)
     content = read_whole(path, what="a private key", max_bytes=2**20)
+    encrypted = b"ENCRYPTED PRIVATE KEY" in content
     try:
-        key = load_pem_private_key(content, password=None)
+        key = load_pem_private_key(content, passphrase() if encrypted else None)
     except (ValueError, TypeError) as error:
-        raise CertificateError(f"{path}: not an unencrypted private key") from error
+        raise CertificateError(
+            f"{path}: either not a private key, or it has a passphrase that "
+            f"{PASSPHRASE_FILE_VARIABLE} does not name"
+        ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError(f"{path}: not an ECDSA key")
     return key
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def _private_pem(key: ec.EllipticCurvePrivateKey, secret: bytes | None = None) -> bytes:
+    encryption = BestAvailableEncryption(secret) if secret else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def _name(common: str) -> x509.Name:

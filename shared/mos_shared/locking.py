@@ -9,6 +9,10 @@ import filelock
 from mos_shared.errors import StorageError
 
 
+class HeldError(StorageError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def locked(path: Path, *, timeout_seconds: float = 60.0) -> Iterator[None]:
     """Hold the lock file `path`; it ends with the process, even a killed one.
@@ -18,14 +22,15 @@ def locked(path: Path, *, timeout_seconds: float = 60.0) -> Iterator[None]:
         timeout_seconds: How long another holder is waited for.
 
     Raises:
-        StorageError: the folder cannot be written, or another process holds on.
+        HeldError: another process holds on.
+        StorageError: the folder cannot be written.
     """
     lock = filelock.FileLock(path, timeout=timeout_seconds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
-        raise StorageError(
+        raise HeldError(
             f"{path}: another process has held it for {timeout_seconds:.0f} s; wait "
             "for that one to end, or stop it"
         ) from error

@@ -173,7 +173,7 @@ def test_real_site_does_not_tune_because_a_centre_asks(
     # A centre may write what it likes into a run's configuration.
     answer = ask(home, "train.tune", asked, **{"simulation-dir": str(tmp_path)})
     told = TuneAnswer.from_dict(values_of(answer.content))
-    assert told.error == "IdentityError"
+    assert told.error == "this site does not tune on request"
     assert Outbox(home).entries() == ()
 
 

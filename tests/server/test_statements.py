@@ -231,3 +231,20 @@ def test_request_of_a_rotated_site_is_still_its_own(
     centre.registry.admit_site(request.site, request.site_key, request.node_key)
     newest = [site for site in centre.registry.sites() if not site.successor]
     assert [site.node_key for site in newest] == [b"another node key"]
+
+
+def test_files_of_what_is_fused_no_more_are_deleted(
+    centre: Centre, north: Site, south: Site
+) -> None:
+    north.bring("rex")
+    gone = centre.registry.current_bundles()[0].digest
+    north.bring("rex", seed=1)
+    south.bring("luna")
+    left = [b.digest for b in centre.registry.current_bundles()]
+    assert centre.registry.prune_bundles() == 1
+    assert len(list(centre.home.blobs.iterdir())) == 2
+    assert all(centre.registry.bundle_bytes(digest) for digest in left)
+    assert centre.registry.has_bundle(gone)
+    assert told(centre, south.withdrawal("luna", 2)) == ""
+    assert centre.registry.prune_bundles() == 1
+    assert centre.registry.prune_bundles() == 0

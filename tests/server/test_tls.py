@@ -1,12 +1,13 @@
 """The centre's certificates, used for a handshake."""
 
+import datetime
 import ssl
 from pathlib import Path
 
 import pytest
 
 from mos_server.errors import CertificateError
-from mos_server.tls import Certificates, ensure_certificates
+from mos_server.tls import Certificates, certificate_end, ensure_certificates
 from tests.support.disk import snapshot
 
 
@@ -71,3 +72,23 @@ def test_file_that_is_no_certificate_is_not_overwritten(tmp_path: Path) -> None:
 def test_host_that_cannot_be_named_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="neither an IP address nor"):
         ensure_certificates(tmp_path, ["münchen.example"])
+
+
+def test_certificate_is_renewed_when_a_third_of_its_life_is_left(
+    tmp_path: Path,
+) -> None:
+    old = ensure_certificates(tmp_path, ["centre.example"])
+    content, authority = old.certificate.read_bytes(), old.ca.read_bytes()
+    today = datetime.datetime.now(datetime.UTC)
+    earlier = today + datetime.timedelta(days=250)
+    ensure_certificates(tmp_path, ["centre.example"], now=earlier)
+    assert old.certificate.read_bytes() == content
+    end = certificate_end(tmp_path)
+    later = today + datetime.timedelta(days=300)
+    ensure_certificates(tmp_path, ["centre.example"], now=later)
+    assert old.certificate.read_bytes() != content
+    renewed = certificate_end(tmp_path)
+    assert end is not None
+    assert renewed is not None
+    assert renewed > end
+    assert old.ca.read_bytes() == authority  # what sites trust stays the same

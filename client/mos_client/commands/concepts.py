@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def concepts(home: HomeOption = None, json: JsonOption = False) -> None:
-    """List the concepts that wait for the centre, were accepted, or were refused."""
+    """List the concepts that wait, were accepted or refused, or were taken back."""
     from mos_client.home import SiteHome
     from mos_client.outbox import Outbox
     from mos_client.releases import ReleaseStore
@@ -22,6 +22,7 @@ def concepts(home: HomeOption = None, json: JsonOption = False) -> None:
         "waiting": outbox.entries(),
         "accepted": outbox.sent(),
         "refused": outbox.refused(),
+        "withdrawn": outbox.withdrawn(),
     }
     if json:
         told: dict[str, Any] = {

@@ -26,8 +26,11 @@ def join(
     until_release: Annotated[
         int | None, typer.Option(min=1, help="End once this release is here.")
     ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Holds the passphrase of the site's key.")
+    ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line.")
+        bool, typer.Option("--json", "--log-json", help="Print JSON, one event a line.")
     ] = False,
 ) -> None:
     """Join a centre: signed concepts go to it from the outbox, releases come back.
@@ -40,9 +43,11 @@ def join(
     from mos_client.home import SiteHome
     from mos_client.joining import join_centre
     from mos_client.releases import ReleaseStore
+    from mos_protocol.keys import use_passphrase_file
     from mos_protocol.processes import stopping_on_signals
     from mos_shared.files import read_whole
 
+    use_passphrase_file(passphrase_file)
     site = SiteHome.open(home)
     if welcome is not None:
         content = read_whole(welcome, what="a welcome", max_bytes=_MAX_WELCOME_BYTES)
@@ -94,9 +99,25 @@ _LINES: Final[dict[str, Callable[["Event"], str]]] = {
     "refused": lambda event: (
         f"the centre refused <{event.facts['concept']}>: {event.facts['reason']}"
     ),
+    "withdrawn": lambda event: f"the centre has withdrawn <{event.facts['concept']}>",
+    "key-changed": lambda event: (
+        f"the centre has taken up this site's new key {event.facts['key']}"
+    ),
+    "request-refused": lambda event: (
+        f"the centre refused a request: {event.facts['reason']}"
+    ),
+    "tune-started": lambda event: (
+        f"the centre asked for <{event.facts['concept']}>; tuning it"
+    ),
+    "tuned": lambda event: f"<{event.facts['concept']}> is tuned",
+    "tune-refused": lambda event: (
+        f"the centre asked for <{event.facts['concept']}>; refused: "
+        f"{event.facts['reason']}"
+    ),
+    "tune-failed": lambda event: f"tuning failed: {event.facts['error']}",
     "release": lambda event: (
         f"release {event.facts['version']} received: "
-        + ", ".join(event.facts["concepts"])
+        + (", ".join(event.facts["concepts"]) or "no concept is left")
     ),
     "release-refused": lambda event: f"a release was refused: {event.facts['reason']}",
     "app-refused": lambda event: f"refused to run: {event.facts['reason']}",

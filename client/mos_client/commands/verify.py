@@ -64,6 +64,7 @@ def _signer(
     key_id: str, given: str | None, home: Path | None
 ) -> tuple["VerifyKey", str]:
     """The key that made a signature, and whose it is; only keys at hand are tried."""
+    from mos_client.centre_keys import centre_keys
     from mos_client.enrolment import read_welcome
     from mos_client.errors import IdentityError
     from mos_client.home import SiteHome
@@ -80,14 +81,14 @@ def _signer(
             ) from error
     else:
         site = SiteHome.open(home)
-        known.append((site.signing_key().public, "this site"))
+        known += [(one, "this site") for one in site.public_keys()]
         welcome = read_welcome(site)
         if welcome is not None:
-            known.append((welcome.centre_key, "the centre"))
+            known += [(one, "the centre") for one in centre_keys(site, welcome)]
     for candidate, whose in known:
         if candidate.key_id == key_id:
             return candidate, whose
-    tried = " or ".join(whose for _, whose in known)
+    tried = " or ".join(dict.fromkeys(whose for _, whose in known))
     raise IdentityError(
         f"signed by key {key_id[:12]}, which is not {tried}; "
         "pass its signer's public key with --key"

@@ -7,14 +7,15 @@ from mos_shared.console import console, print_json
 
 
 def releases(home: HomeOption = None, json: JsonOption = False) -> None:
-    """List the releases, oldest first."""
+    """List the releases, oldest first, and verify their chain of digests."""
     from rich.table import Table
     from rich.text import Text
 
     from mos_server.home import CentreHome
     from mos_server.registry import Registry
 
-    published = Registry(CentreHome.open(home)).releases()
+    registry = Registry(CentreHome.open(home))
+    published, length = registry.releases(), registry.check_chain()
     if json:
         told = [
             {
@@ -26,10 +27,11 @@ def releases(home: HomeOption = None, json: JsonOption = False) -> None:
                 "created": release.created,
                 "expires": release.expires,
                 "concepts": list(release.concepts),
+                "whole": release.whole,
             }
             for release in published
         ]
-        print_json({"releases": told})
+        print_json({"releases": told, "chain": length})
         return
     if not published:
         console.print("no release yet; the first accepted concept makes one")
@@ -40,10 +42,12 @@ def releases(home: HomeOption = None, json: JsonOption = False) -> None:
     for release in published:
         cells = (
             *(str(release.version), _day(release.created), _day(release.expires)),
-            *(f"{release.size:,}", ", ".join(release.concepts)),
+            f"{release.size:,}" if release.whole else "envelope alone",
+            ", ".join(release.concepts) or "none",
         )
         table.add_row(*map(Text, cells))
     console.print(table)
+    console.print(f"each of the {length} names the one before it")
 
 
 def _day(moment: int) -> str:

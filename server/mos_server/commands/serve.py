@@ -4,10 +4,12 @@ import json as json_format
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.markup import escape
 
 from mos_shared.console import console
 
@@ -34,15 +36,26 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS, no node keys; loopback only.")
     ] = False,
+    keep_releases: Annotated[
+        int, typer.Option(min=1, help="Releases kept whole; older ones' proofs stay.")
+    ] = 10,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of /healthz, /metrics; loopback."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Holds the passphrase of the private keys.")
+    ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line.")
+        bool, typer.Option("--json", "--log-json", help="Print JSON, one event a line.")
     ] = False,
 ) -> None:
     """Serve the federation: verify bundles, fuse them, send out releases.
 
     Sites may be admitted and revoked while it serves. It restarts what fails, and
-    leaves no process behind.
+    leaves no process behind. `mos-server status` tells how it stands.
     """
+    from mos_protocol.keys import use_passphrase_file
     from mos_protocol.processes import stopping_on_signals
     from mos_server.home import CentreHome
     from mos_server.supervising import ServeSettings, serve_centre
@@ -54,25 +67,38 @@ def serve(
         insecure=insecure,
         hosts=tuple(host or ()),
         settle_seconds=fuse_after,
+        keep_releases=keep_releases,
+        metrics_port=metrics_port,
     )
     read_inventory(base)
+    use_passphrase_file(passphrase_file)
     centre = CentreHome.open(home, create=True)
+    line = console.status("starting") if console.is_terminal and not json else None
 
     def tell(event: "Event") -> None:
         if json:
-            line = {"event": event.kind, **event.facts}
-            sys.stdout.write(json_format.dumps(line, sort_keys=True) + "\n")
+            words = {"event": event.kind, **event.facts}
+            sys.stdout.write(json_format.dumps(words, sort_keys=True) + "\n")
             sys.stdout.flush()
         elif event.kind in _LINES:
             _say(_LINES[event.kind](event))
 
-    with stopping_on_signals() as stopping:
-        serve_centre(centre, settings, stopping=stopping, on_event=tell)
+    with stopping_on_signals() as stopping, line or nullcontext():
+        serve_centre(
+            centre,
+            settings,
+            stopping=stopping,
+            on_event=tell,
+            on_status=None if line is None else lambda told: line.update(escape(told)),
+        )
     if not json:
         _say("stopped")
 
 
 _LINES: Final[dict[str, Callable[["Event"], str]]] = {
+    "monitored": lambda event: (
+        f"http://127.0.0.1:{event.facts['port']}/healthz and /metrics"
+    ),
     "listening": lambda event: f"sites may connect to {event.facts['address']}",
     "serving": lambda _: "ready",
     "restarting": lambda event: f"starting anew: {event.facts['reason']}",
@@ -98,7 +124,8 @@ _LINES: Final[dict[str, Callable[["Event"], str]]] = {
     ),
     "fusion-started": lambda event: f"fusing {event.facts['concepts']} concept(s)",
     "published": lambda event: (
-        f"release {event.facts['version']}: " + ", ".join(event.facts["concepts"])
+        f"release {event.facts['version']}: "
+        + (", ".join(event.facts["concepts"]) or "no concept is left")
     ),
     "fusion-failed": lambda event: f"no release: {event.facts['reason']}",
     "delivered": lambda event: (

@@ -21,12 +21,18 @@ def sites(home: HomeOption = None, json: JsonOption = False) -> None:
             "site": site.name,
             "key": site.key.raw.hex(),
             "revoked": site.revoked,
+            "kept": site.kept,
             "admitted": site.admitted,
             "counter": site.counter,
-            "concepts": [b.concept for b in current if b.signer == site.key.key_id],
+            "concepts": [
+                b.concept
+                for b in current
+                if b.site == site.name and (site.kept or not site.revoked)
+            ],
             "refused": sum(r.sender == site.key.key_id for r in refusals),
         }
         for site in known
+        if not site.successor
     ]
     if json:
         told = [
@@ -44,16 +50,31 @@ def sites(home: HomeOption = None, json: JsonOption = False) -> None:
 
 def revoke(
     name: Annotated[str, typer.Argument(help="The site's name.")],
+    keep_concepts: Annotated[
+        bool,
+        typer.Option(
+            "--keep-concepts/--withdraw-concepts",
+            help="Whether what it brought stays in the releases.",
+        ),
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Refuse whatever a site sends from now on; its concepts leave the next release."""
+    """Refuse whatever a site sends from now on.
+
+    Its concepts leave the next release, or stay. A site revoked before may be named
+    again, to withdraw what was kept.
+    """
     from mos_server.home import CentreHome
     from mos_server.registry import Registry
 
-    Registry(CentreHome.open(home)).revoke_site(name)
+    registry = Registry(CentreHome.open(home))
+    registry.revoke_site(name, keep_concepts=keep_concepts)
     if json:
-        print_json({"revoked": name})
+        print_json({"revoked": name, "kept": keep_concepts})
+        return
+    if keep_concepts:
+        console.print(f"site {name} is revoked; its concepts stay in the releases")
         return
     console.print(
         f"site {name} is revoked; its concepts leave the next release, copies that "
@@ -93,6 +114,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         table.add_column(heading)
     for row in rows:
         state = "revoked" if row["revoked"] else "admitted"
+        state += ", concepts kept" if row["kept"] else ""
         cells = (row["site"], state, str(row["counter"]), str(row["refused"]))
         table.add_row(*map(Text, cells), Text(", ".join(row["concepts"])))
     console.print(table)

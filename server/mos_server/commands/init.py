@@ -1,0 +1,69 @@
+"""`mos-server init` and `change-key`: what the centre signs and serves with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mos_server.commands.options import HomeOption, JsonOption
+from mos_shared.console import console, print_json
+
+
+def init(
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A name or address that sites reach this centre by."),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Encrypt the private keys with what it holds.")
+    ] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make the centre's signing key, its authority, and the server's certificate.
+
+    What is there already stays. `serve` and `admit` do the same by themselves.
+    """
+    from mos_protocol.keys import use_passphrase_file
+    from mos_server.home import CentreHome
+    from mos_server.tls import (
+        authority_fingerprint,
+        certificate_end,
+        ensure_certificates,
+    )
+
+    use_passphrase_file(passphrase_file)
+    centre = CentreHome.open(home, create=True)
+    ensure_certificates(centre.tls, host or [])
+    told = {
+        "home": str(centre.folder),
+        "key": centre.signing_key().public.key_id,
+        "authority": authority_fingerprint(centre.tls),
+        "certificate_expires": certificate_end(centre.tls),
+    }
+    if json:
+        print_json(told)
+        return
+    console.print(f"{centre.folder}: the centre's home", markup=False, soft_wrap=True)
+    console.print(f"its signing key's id: {told['key']}", soft_wrap=True)
+    console.print(f"its authority's SHA-256: {told['authority']}", soft_wrap=True)
+
+
+def change_key(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Give the centre a new signing key, which its old one names to every site.
+
+    Sites follow with the next release, also those that miss some. A key that a thief
+    may have is not changed so: he can name a next one too. Then set up a new centre.
+    """
+    import time
+
+    from mos_server.home import CentreHome
+    from mos_server.keychain import change_key as change
+
+    centre = CentreHome.open(home)
+    old, new = centre.signing_key().public, change(centre, now=int(time.time()))
+    if json:
+        print_json({"old": old.key_id, "key": new.key_id})
+        return
+    console.print(f"key {new.short} signs from now on, in place of {old.short}")
+    console.print("The next release tells it to the sites; `serve` makes one at once.")

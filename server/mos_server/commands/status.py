@@ -1,0 +1,48 @@
+"""`mos-server status`: how the centre stands."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from mos_server.commands.options import HomeOption, JsonOption
+from mos_shared.console import console, print_json
+
+
+def status(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Tell who is here, what is fused, and which release is the newest."""
+    from mos_server.home import CentreHome
+    from mos_server.registry import Registry
+    from mos_server.status import centre_status, status_line
+
+    centre = CentreHome.open(home)
+    told = centre_status(centre, Registry(centre))
+    if json:
+        print_json(told)
+        return
+    if told["serving"]:
+        state = "sites can connect" if told["healthy"] else "starting"
+        line = f"serving at {told['address']} since {_day(told['since'])}: {state}"
+        console.print(line, markup=False)
+    else:
+        console.print("not serving; `mos-server serve` does")
+    console.print(status_line(told), markup=False, soft_wrap=True)
+    for site in told["sites"]:
+        console.print(_site(site), markup=False, soft_wrap=True)
+    if told["release"]:
+        console.print(f"the release is good until {_day(told['release']['expires'])}")
+    if told["certificate_expires"]:
+        until = _day(told["certificate_expires"])
+        console.print(f"the certificate is good until {until}, and renewed before")
+    if told["orders"]:
+        console.print(f"{told['orders']} order(s) to tune are not answered yet")
+
+
+def _site(site: dict[str, Any]) -> str:
+    state = "here" if site["connected"] else "away"
+    if site["revoked"]:
+        state = "revoked"
+    concepts = ", ".join(f"<{name}>" for name in site["concepts"]) or "no concept"
+    return f"  {site['site']}: {state}, {concepts}"
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,79 @@
+"""`mos-server tune`: ask sites to tune a concept."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mos_server.commands.options import HomeOption, JsonOption
+from mos_shared.console import console, print_json
+
+if TYPE_CHECKING:
+    from mos_server.records import TuneOrder
+
+
+def tune(
+    concept: Annotated[
+        str | None, typer.Option(help="As the sites' policies call it.")
+    ] = None,
+    site: Annotated[
+        list[str] | None, typer.Option(help="Whom to ask; all admitted by default.")
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Optimiser steps; 0: the site's own.")
+    ] = 0,
+    rank: Annotated[int, typer.Option(min=0, help="LoRA rank; 0: the site's.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask sites to tune a concept on their own pictures; without --concept, list.
+
+    `mos-server serve` asks each as soon as it is here. A site does so only where its
+    own policy allows it, and says why where it does not.
+    """
+    import time
+
+    from mos_server.home import CentreHome
+    from mos_server.registry import Registry
+
+    registry = Registry(CentreHome.open(home))
+    if concept is None:
+        _show(registry.tune_orders(), json=json)
+        return
+    admitted = [one.name for one in registry.sites() if not one.revoked]
+    orders = [
+        registry.order_tuning(
+            name, concept, steps=steps, rank=rank, seed=seed, now=int(time.time())
+        )
+        for name in (site or admitted)
+    ]
+    _show(orders, json=json)
+
+
+def _show(orders: "list[TuneOrder] | tuple[TuneOrder, ...]", *, json: bool) -> None:
+    if json:
+        print_json({"orders": [_told(order) for order in orders]})
+        return
+    if not orders:
+        console.print("nothing ordered yet; pass --concept")
+    for order in orders:
+        console.print(
+            f"{order.site}/{order.concept}: {_told(order)['state']}", markup=False
+        )
+
+
+def _told(order: "TuneOrder") -> dict[str, Any]:
+    if not order.answered:
+        state = "asked for"
+    else:
+        state = f"refused: {order.error}" if order.error else "tuned"
+    return {
+        "number": order.number,
+        "site": order.site,
+        "concept": order.concept,
+        "steps": order.steps,
+        "ordered": order.ordered,
+        "answered": order.answered,
+        "error": order.error,
+        "state": state,
+    }
