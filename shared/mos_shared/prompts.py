@@ -79,7 +79,8 @@ class PromptEncoder:
 
         Args:
             base: The base whose text encoder(s) encode, as they are at each call.
-            embeddings: Placeholder name -> encoder name -> [2, L, D].
+            embeddings: Placeholder name -> encoder name -> [2, L, D], or [2, 1, D]
+                where all layers read alike; a prompt of such words is encoded once.
         """
         self._base = base
         self._embeddings = embeddings
@@ -150,25 +151,33 @@ class PromptEncoder:
     ]:
         """Encode with one text encoder; L variants where a concept is named."""
         layers = self._base.inventory.layers
-        variants = [(p, v) for p in prompts for v in range(layers if p.concepts else 1)]
+        counts = [self._variants(p, encoder) for p in prompts]
+        variants = [
+            (p, v) for p, n in zip(prompts, counts, strict=True) for v in range(n)
+        ]
         rows = torch.tensor([p.ids for p, _ in variants], device=self._base.device)
         places: list[tuple[int, int]] = []
         vectors: list[Float[Tensor, " width"]] = []
         for row, (prompt, layer) in enumerate(variants):
             for first, name in prompt.concepts:
+                words = self._embeddings[name][encoder]
                 for k in range(_ROWS):
                     places.append((row, first + k))
-                    vectors.append(self._embeddings[name][encoder][k, layer])
+                    vectors.append(words[k, min(layer, words.shape[1] - 1)])
         model = self._base.text_encoders[encoder]
         with _overwritten(model.get_input_embeddings(), places, vectors):
             hidden, pooled = _run(model, rows, penultimate=self._base.is_xl)
-        counts = [layers if p.concepts else 1 for p in prompts]
         hidden = torch.stack(
             [part.expand(layers, -1, -1) for part in torch.split(hidden, counts)]
         )
         if pooled is not None:
             pooled = torch.stack([part.mean(0) for part in torch.split(pooled, counts)])
         return hidden, pooled
+
+    def _variants(self, prompt: TokenizedPrompt, encoder: str) -> int:
+        """How many encodings a prompt needs: L, or 1 where all layers read alike."""
+        words = [self._embeddings[name][encoder] for _, name in prompt.concepts]
+        return max((own.shape[1] for own in words), default=1)
 
     def _unknown(self, name: str) -> str:
         known = ", ".join(f"<{n}>" for n in sorted(self._embeddings)) or "none"

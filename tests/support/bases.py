@@ -24,7 +24,7 @@ _WORDS = (
 def save_tiny_sd(folder: Path, *, seed: int = 0, prediction: str = "epsilon") -> Path:
     """Write a Stable Diffusion pipeline of two levels and random weights."""
     torch.manual_seed(seed)
-    tokenizer = _tokenizer(folder / "tokenizer")
+    tokenizer = save_tokenizer(folder / "tokenizer")
     pipeline = StableDiffusionPipeline(
         vae=_vae(),
         text_encoder=CLIPTextModel(_text_config(tokenizer)),
@@ -46,7 +46,7 @@ def save_tiny_sd(folder: Path, *, seed: int = 0, prediction: str = "epsilon") ->
     return folder
 
 
-def _tokenizer(folder: Path) -> CLIPTokenizer:
+def save_tokenizer(folder: Path, *, tokens: int = TOKENS) -> CLIPTokenizer:
     """CLIP's tokenizer over bytes and a few words, from its two ordinary files."""
     letters = [chr(c) for c in range(ord("!"), ord("~") + 1)]
     vocabulary = [*letters, *(f"{letter}</w>" for letter in letters)]
@@ -65,7 +65,7 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps(ids))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
     tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(
-        folder, model_max_length=TOKENS
+        folder, model_max_length=tokens
     )
     return tokenizer
 

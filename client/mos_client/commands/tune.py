@@ -34,6 +34,20 @@ def tune(
     min_side: Annotated[
         int | None, typer.Option(help="Pixels the short side of a picture needs.")
     ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="`ed-lora`, or `lora` for comparison.")
+    ] = None,
+    settings_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another setting, as `snr_gamma=5`; repeatable."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(help="Of the base: `auto`, `float32` or `bfloat16`."),
+    ] = "auto",
     licence: Annotated[str, typer.Option(help="Terms of use, recorded in it.")] = "",
     resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
     share: Annotated[
@@ -57,14 +71,22 @@ def tune(
     from mos_client.tuning.latents import working_side
     from mos_protocol.blob import signature_path
     from mos_shared.base import load_base
+    from mos_shared.devices import pick_device, pick_dtype
     from mos_shared.files import write_atomically
     from mos_shared.names import checked_name
 
     name = checked_name(concept or data.resolve().name.lower(), "concept")
     checked_terms(licence=licence, class_word=class_word or "")
-    loaded = load_base(base)
+    where = pick_device(device)
+    loaded = load_base(base, device=where, dtype=pick_dtype(precision, where))
     settings = TuneSettings.for_base(
-        loaded, steps=steps, rank=rank, seed=seed, min_side=min_side
+        loaded,
+        settings_ or (),
+        method=method,
+        steps=steps,
+        rank=rank,
+        seed=seed,
+        min_side=min_side,
     )
     folder = read_folder(data, min_side=settings.min_side or working_side(loaded))
     for line in folder.refused:

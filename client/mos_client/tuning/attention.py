@@ -58,7 +58,8 @@ class Projected:
             for part in (self.query, self.key)
         )
         shares_NHCT = (query_NHCD @ key_NHTD.mT * self.scale).softmax(-1)
-        return chosen @ shares_NHCT.mean(1).mT
+        maps: Tensor = chosen @ shares_NHCT.mean(1).mT
+        return maps
 
 
 @dataclass

@@ -116,10 +116,10 @@ def added_conditions(
         height, width = (factor * side for side in latents.shape[2:])
         whole = torch.tensor([height, width, 0, 0, height, width])
         sizes = whole.repeat(len(latents), 1)
-    dtype = base.unet.dtype
     return {
         "added_cond_kwargs": {
-            "text_embeds": encoded.pooled.to(dtype),
-            "time_ids": sizes.to(latents.device, dtype),
+            "text_embeds": encoded.pooled.to(base.unet.dtype),
+            # Not in the base's dtype: bfloat16 has no 1023.
+            "time_ids": sizes.to(latents.device, torch.float32),
         }
     }

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from mos_shared.base import Base
 from mos_shared.errors import TuningError
@@ -11,11 +11,10 @@ from mos_shared.errors import TuningError
 TEMPLATES: Final = ("a photo of {}", "{}", "a picture of {}", "a photo of one {}")
 """Captions of pictures that bring none; {} is the concept's placeholder."""
 
-Method = Literal["ed-lora", "lora"]
-METHODS: Final[tuple[str, ...]] = get_args(Method)
+METHODS: Final = ("ed-lora", "lora")
 
 FREE_ON_RESUME: Final = frozenset(
-    {"embedding_rate", "text_rate", "unet_rate", "gradient_checkpointing"}
+    {"embedding_rate", "text_rate", "unet_rate", "kv_rate", "gradient_checkpointing"}
 )
 """Settings that a resumed run may change: rates, for a run whose loss broke down."""
 
@@ -24,7 +23,7 @@ FREE_ON_RESUME: Final = frozenset(
 class TuneSettings:
     """How a concept is tuned. Rates are the reference's for Stable Diffusion sizes."""
 
-    method: Method = "ed-lora"
+    method: str = "ed-lora"
     """`ed-lora`, or the paper's comparison: `lora`, a plain LoRA whose one trained
     token has one vector for all layers."""
 
@@ -48,6 +47,12 @@ class TuneSettings:
 
     unet_rate: float = 1e-4
     """Learning rate of the UNet's LoRA."""
+
+    kv_rate: float | None = None
+    """Learning rate of the LoRA on cross-attention's keys and values, which read text
+    alone; the UNet's where None, as the reference. Looks that are learnt here and in
+    the words survive fusion, since other concepts' texts do not meet them; in spatial
+    layers all concepts share their inputs."""
 
     warm_up: int = 10
     """Steps over which the rates rise; they then fall linearly to 0."""
@@ -100,6 +105,8 @@ class TuneSettings:
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise TuningError(f"{name} is {getattr(self, name)}; not below 0")
+        if self.kv_rate is not None and not self.kv_rate >= 0:
+            raise TuningError(f"kv_rate is {self.kv_rate}; not below 0, or none")
         if not self.timestep_bias > 0:
             raise TuningError(f"timestep_bias is {self.timestep_bias}; above 0")
         if self.snr_gamma is not None and not self.snr_gamma > 0:
@@ -152,7 +159,7 @@ def _assigned(text: str) -> tuple[str, Any]:
             f"setting {text!r}: give NAME=VALUE, NAME one of {', '.join(types)}"
         )
     kind = types[name]
-    if kind is Method:
+    if kind is str:
         return name, written
     value: Any = None
     try:

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mos_client.tuning.settings import Method
 from mos_shared.base import Base
 from mos_shared.errors import TuningError
 
@@ -55,7 +54,7 @@ class Words:
 
 
 def initial_words(
-    base: Base, class_word: str, generator: torch.Generator, method: Method = "ed-lora"
+    base: Base, class_word: str, generator: torch.Generator, method: str = "ed-lora"
 ) -> Words:
     """The words before tuning.
 
@@ -67,7 +66,7 @@ def initial_words(
         base: Whose token embeddings count.
         class_word: The ordinary word for the subject.
         generator: CPU generator of V_rand.
-        method: Which of them are trained, and whether layers differ.
+        method: `ed-lora`, or `lora` for a plain LoRA's V*.
 
     Returns:
         Float32, on the base's device.
