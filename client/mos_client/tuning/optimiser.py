@@ -1,4 +1,4 @@
-"""The optimiser of a tuning run: three rates, warm-up and decay, and a word's rest."""
+"""The optimiser of a tuning run: four rates, warm-up and decay, and a word's rest."""
 
 import math
 from collections.abc import Iterator
@@ -25,7 +25,12 @@ class Optimiser:
         for component in ("unet", *base.text_encoders):
             own = lora_parameters(base, component)
             rate = settings.unet_rate if component == "unet" else settings.text_rate
-            groups.append((list(own.values()), rate))
+            kv_rate = rate if settings.kv_rate is None else settings.kv_rate
+            keys_and_values = [p for name, p in own.items() if _reads_text(name)]
+            others = [p for name, p in own.items() if not _reads_text(name)]
+            groups.append((others, rate))
+            if keys_and_values:
+                groups.append((keys_and_values, kv_rate))
             self.parameters |= own
         self._rates = [rate for _, rate in groups]
         self.adam = torch.optim.AdamW(
@@ -63,3 +68,8 @@ class Optimiser:
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 yield parameter.grad
+
+
+def _reads_text(tensor: str) -> bool:
+    """Whether a LoRA matrix belongs to cross-attention's K or V, by canonical name."""
+    return ".attn2.to_k." in tensor or ".attn2.to_v." in tensor

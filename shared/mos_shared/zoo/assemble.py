@@ -40,11 +40,14 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "lead": 0.5,
     },
     "tune": {
-        "steps": 240,
+        "steps": 360,
         "batch_size": 8,
-        "embedding_rate": 1e-3,
-        "text_rate": 2e-4,
-        "unet_rate": 2e-3,
+        "embedding_rate": 3e-2,
+        "embedding_norm": 100.0,
+        "text_rate": 1e-4,
+        "unet_rate": 5e-4,
+        "kv_rate": 1.5e-3,
+        "timestep_bias": 2.0,
         "class_words": list(CLASSES),
     },
     "fusion": {
