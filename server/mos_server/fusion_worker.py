@@ -77,13 +77,15 @@ def _work(base_name: str, journal_path: Path) -> None:
     from mos_server.publishing import publish
     from mos_server.registry import Registry
     from mos_shared.base import load_base
+    from mos_shared.devices import pick_device
 
     home, journal = CentreHome.open(), Journal(journal_path)
 
     def tell(what: str, share: float) -> None:
         journal.write("fusing", what=what, share=round(share, 3))
 
-    publish(home, Registry(home), load_base(base_name), on_progress=tell)
+    base = load_base(base_name, device=pick_device())
+    publish(home, Registry(home), base, on_progress=tell)
 
 
 def main() -> None:

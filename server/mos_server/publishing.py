@@ -108,6 +108,7 @@ def _fused(
     on_progress: "OnProgress | None",
 ) -> tuple[bytes, dict[str, object]]:
     from mos_server.compacting import compact
+    from mos_server.fusion.narrowing import narrowed
     from mos_server.ledger_keeping import fuse_standing
 
     fusion = fuse_standing(
@@ -118,7 +119,8 @@ def _fused(
         settings=settings,
         on_progress=on_progress,
     )
-    return compact(fusion.model).to_bytes(), fusion.report.to_dict()
+    model = narrowed(compact(fusion.model))
+    return model.to_bytes(), fusion.report.to_dict()
 
 
 def _empty(base: "Base") -> bytes:

@@ -1,5 +1,6 @@
 """`mos-server fuse`: fuse concept files by hand, outside any federation."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +13,26 @@ from mos_shared.files import read_whole, write_atomically
 
 if TYPE_CHECKING:
     from mos_protocol.admission import KnownSite
+    from mos_server.fusion import Fusion, FusionSettings, OnProgress
+    from mos_shared.base import Base
     from mos_shared.concept import Concept
 
 _MAX_CONCEPT_BYTES = 2**30
 
 
 def fuse(
-    bundles: Annotated[list[Path], typer.Argument(help="Concept files to fuse.")],
     out: Annotated[Path, typer.Option(help="The fused model, a safetensors file.")],
+    bundles: Annotated[
+        list[Path] | None, typer.Argument(help="Concept files to fuse.")
+    ] = None,
     base: Annotated[str, typer.Option(help="Base they were tuned on.")] = "mini",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="Folder that keeps what was fused: give new files alone."),
+    ] = None,
+    withdraw: Annotated[
+        list[str] | None, typer.Option(help="Concept to take out of the ledger.")
+    ] = None,
     ridge: Annotated[
         float | None, typer.Option(min=0, help="Ridge, relative to the moments.")
     ] = None,
@@ -31,18 +43,22 @@ def fuse(
         str | None, typer.Option(help="Later stages' inputs: solo or chained.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the captures.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Fuse concepts into one model: low-rank factors, and every concept's words.
 
     A concept with FILE.sig beside it is verified, where its signer is a site of this
-    centre. Beside OUT, a report OUT.report.json tells what each concept kept.
+    centre. Beside OUT, OUT.report.json and OUT.report.html tell what each concept kept.
     """
     import json as json_format
 
-    from mos_server.fusion import FusionSettings, fuse_concepts
+    from mos_server.fusion import FusionSettings
+    from mos_server.fusion.narrowing import narrowed
+    from mos_server.fusion.report_page import render_report
     from mos_shared.base import load_base
+    from mos_shared.devices import pick_device
 
     overrides: dict[str, Any] = {
         "ridge": ridge,
@@ -51,9 +67,11 @@ def fuse(
         "seed": seed,
     }
     given = {key: value for key, value in overrides.items() if value is not None}
+    if withdraw and ledger is None:
+        raise FusionError("--withdraw takes a concept out of a ledger: pass --ledger")
     keys = _site_keys(home)
-    concepts = [_read(path, keys) for path in bundles]
-    loaded = load_base(base)
+    concepts = [_read(path, keys) for path in bundles or []]
+    loaded = load_base(base, device=pick_device(device))
     settings = FusionSettings.for_base(loaded, **given)
     with progress() as display:
         task = display.add_task("fusing", total=100, note="")
@@ -61,20 +79,48 @@ def fuse(
         def show(what: str, share: float) -> None:
             display.update(task, completed=round(100 * share), note=what)
 
-        fusion = fuse_concepts(loaded, concepts, settings=settings, on_progress=show)
+        fusion = _fused(loaded, concepts, ledger, withdraw or [], settings, show)
     report = fusion.report.to_dict()
-    write_atomically(out, fusion.model.to_bytes())
+    write_atomically(out, narrowed(fusion.model).to_bytes())
     report_path = out.with_name(f"{out.name}.report.json")
     write_atomically(report_path, json_format.dumps(report, indent=1).encode())
+    page = report_path.with_suffix(".html")
+    write_atomically(page, render_report(report).encode())
     kept = {name: fusion.report.kept(name) for name in fusion.report.concepts}
     if json:
-        result = {"release": str(out), "report": str(report_path), "kept": kept}
-        print_json(result | {"drift": fusion.report.drift()})
+        files = {"release": str(out), "report": str(report_path), "page": str(page)}
+        print_json({**files, "kept": kept, "drift": fusion.report.drift()})
         return
     for name, share in kept.items():
         console.print(f"<{name}> keeps {share:.1%} of its change", markup=False)
     console.print(f"the base moves by {fusion.report.drift():.2%} on generic prompts")
-    console.print(f"fused model: {out}")
+    console.print(f"fused model: {out}", markup=False)
+    console.print(f"report: {page}", markup=False)
+
+
+def _fused(
+    base: "Base",
+    concepts: "list[tuple[str, Concept, str]]",
+    folder: Path | None,
+    leaving: list[str],
+    settings: "FusionSettings",
+    tell: "OnProgress",
+) -> "Fusion":
+    from mos_server.fusion import Ledger, fuse_concepts
+    from mos_server.fusion.outcome import part_of
+
+    if folder is None:
+        pairs = [(site, concept) for site, concept, _ in concepts]
+        return fuse_concepts(base, pairs, settings=settings, on_progress=tell)
+    ledger = Ledger(folder, base, settings)
+    for name in leaving:
+        ledger.withdraw(name)
+    held = {entry.source for entry in ledger.entries()}
+    for place, (site, concept, source) in enumerate(concepts):
+        share = part_of(tell, place / len(concepts), (place + 1) / len(concepts))
+        if source not in held:
+            ledger.join(site, concept, source=source, on_progress=share)
+    return ledger.fuse()
 
 
 def _checked_inputs(inputs: str | None) -> str | None:
@@ -94,17 +140,18 @@ def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
     return Registry(CentreHome.open(folder)).known_sites()
 
 
-def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept]":
-    """A concept and the site that signed it, "" where nothing shows that."""
+def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept, str]":
+    """A concept, the site that signed it, "" where nothing shows that, and a digest."""
     from mos_shared.concept import Concept
     from mos_shared.errors import ConceptError
 
     content = read_whole(path, what="a concept", max_bytes=_MAX_CONCEPT_BYTES)
     site = _signer(path, content, sites)
     try:
-        return site, Concept.from_bytes(content)
+        concept = Concept.from_bytes(content)
     except ConceptError as error:
         raise ConceptError(f"{path}: {error}") from error
+    return site, concept, hashlib.sha256(content).hexdigest()
 
 
 def _signer(path: Path, content: bytes, sites: "dict[str, KnownSite]") -> str:
