@@ -11,6 +11,7 @@ from mos_server.commands.releases import releases
 from mos_server.commands.serve import serve
 from mos_server.commands.simulate import simulate
 from mos_server.commands.sites import revoke, sites, withdraw
+from mos_server.commands.sizes import sizes
 from mos_server.commands.status import status
 from mos_server.commands.tune import tune
 from mos_shared.console import new_app, run
@@ -21,6 +22,7 @@ app = new_app(
 
 app.command()(init)
 app.command()(fuse)
+app.command()(sizes)
 app.command()(admit)
 app.command()(sites)
 app.command()(revoke)
