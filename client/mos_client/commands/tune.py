@@ -1,5 +1,6 @@
 """`mos-client tune`: pictures in, a concept out."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,14 @@ def tune(
     site: Annotated[
         str | None, typer.Option(help="This site's name, until it has enrolled.")
     ] = None,
+    skip_privacy_check: Annotated[
+        bool,
+        typer.Option("--skip-privacy-check", help="Do not look for repeated pictures."),
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="CLIPModel directory that judges pictures for that check."),
+    ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -66,6 +75,7 @@ def tune(
     """
     from mos_client.outbox import checked_terms
     from mos_client.pictures import read_folder
+    from mos_client.privacy import memorisation, metrics_for
     from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
     from mos_client.tuning.class_word import infer_class_word
     from mos_client.tuning.latents import working_side
@@ -91,6 +101,7 @@ def tune(
     folder = read_folder(data, min_side=settings.min_side or working_side(loaded))
     for line in folder.refused:
         console.print(f"left out: {line}", markup=False)
+    judge = None if skip_privacy_check else metrics_for(loaded, metrics)
     outbox, owner = _outbox(home, site) if share else (None, "")
     word = class_word
     if word is None:
@@ -122,6 +133,10 @@ def tune(
     signature_path(path).unlink(missing_ok=True)
     write_atomically(path, content)
     _forget(work_dir)
+    if not skip_privacy_check:
+        # Before it is signed, so that Ctrl-C still keeps it here.
+        found = memorisation(tuned, folder.pictures, base=loaded, metrics=judge)
+        console.print(found.sentence(), markup=False)
     entry = None if outbox is None else _signed(outbox, content, owner, path)
     if json:
         result: dict[str, Any] = {
@@ -132,6 +147,8 @@ def tune(
             "pictures": len(folder.pictures),
             "left_out": list(folder.refused),
         }
+        if not skip_privacy_check:
+            result["memorisation"] = asdict(found) | {"repeats": found.repeats}
         if entry is not None:
             result |= {"site": owner, "signed": str(entry.path)}
             result |= {"digest": entry.digest, "counter": entry.counter}
