@@ -8,6 +8,7 @@ from mos_server.commands.evaluate import evaluate
 from mos_server.commands.fuse import fuse
 from mos_server.commands.init import change_key, init
 from mos_server.commands.releases import releases
+from mos_server.commands.report import report
 from mos_server.commands.serve import serve
 from mos_server.commands.simulate import simulate
 from mos_server.commands.sites import revoke, sites, withdraw
@@ -28,6 +29,7 @@ app.command()(sites)
 app.command()(revoke)
 app.command()(withdraw)
 app.command()(releases)
+app.command()(report)
 app.command()(serve)
 app.command()(status)
 app.command()(tune)
