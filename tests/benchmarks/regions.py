@@ -1,70 +1,276 @@
-"""What regions cost: one wide picture with and without them.
+"""What regions cost: pictures with and without them, beside the published scheme.
 
-    python -m tests.benchmarks.regions [--base mini] [--regions 3]
+    python -m tests.benchmarks.regions [--base mini] [--regions 3] [--turns 7]
 
-One JSON line. `ratio` is a regional picture's time over that of a picture of equal
-size from one prompt, measured in turns in one run; `separate_ratio` is the time of one
-whole picture for each region, which is what pasting them together would take.
+One JSON line. Three ways to sample, at equal size, steps, batch, seed and scheduler,
+take turns in one run; every figure is a median over the turns, and `ratio` that of each
+turn's own ratio:
+
+- `stock`: the diffusers pipeline with one prompt, through `Sampler` without regions;
+- `ours`: regions that count in every step (`lead` 0; `--own-lead` for the base's own);
+- `published`: the scheme of Mix-of-Show's reference code, written out below from its
+  description: at every step each cross-attention projects the context and every
+  region's text again, attends by explicit matrix products, and rewrites each region's
+  rectangle of the feature map; batch 1.
+
+`separate_ratio` is the time of one whole picture for each region, which is what pasting
+them together would take. The part on a GPU, of SD 1.5's size with random weights, is
+left out with a reason where there is none.
 """
 
 import argparse
 import json
 import statistics
 import time
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from torch import Tensor
 
-from mos_shared.base import load_base
-from mos_shared.sampling import Layout, Region, Sampler, sampling
+from mos_shared.base import Base, load_base
+from mos_shared.layerwise import cross_attentions, layerwise
+from mos_shared.prompts import PromptEncoder
+from mos_shared.sampling import Layout, Region, sampling
+from mos_shared.sampling.attention import RegionalTexts, regional_attention
+from mos_shared.sampling.shapes import Box
+from mos_shared.sampling.shares import Shares
 
-TURNS: Final = 3
 STEPS: Final = 10
+PROMPTS: Final = ("a photo of a cat", "a photo of a dog", "a photo of a robot")
+TOKENS: Final = 77
+
+
+class PublishedProcessor:
+    """Cross-attention as the reference computes it: all over again at every step."""
+
+    def __init__(
+        self, hidden: Tensor, boxes: Sequence[Box], size: tuple[int, int], layer: int
+    ) -> None:
+        """Take the regions' encodings [regions, guidance, layers, tokens, width]."""
+        self.hidden, self.boxes = hidden[:, :, layer], boxes
+        self.size = size
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Attend to the context, then rewrite every region's rectangle."""
+        query = attn.to_q(hidden_states)
+        output = self.attended(attn, query, encoder_hidden_states)
+        height, width = self.size
+        while height * width > query.shape[1]:
+            height, width = -(-height // 2), -(-width // 2)
+        grid = query.unflatten(1, (height, width))
+        result = output.unflatten(1, (height, width))
+        total = torch.zeros(height, width, 1, device=query.device, dtype=query.dtype)
+        mixed = torch.zeros_like(result)
+        for text, (left, top, right, bottom) in zip(
+            self.hidden, self.boxes, strict=True
+        ):
+            rows = slice(round(top * height), max(1, round(bottom * height)))
+            columns = slice(round(left * width), max(1, round(right * width)))
+            part = grid[:, rows, columns]
+            own = self.attended(attn, part.flatten(1, 2), text.to(query))
+            mixed[:, rows, columns] += own.view_as(part)
+            total[rows, columns] += 1
+        inside = total > 0
+        result = torch.where(inside, mixed / torch.where(inside, total, 1), result)
+        return attn.to_out[1](attn.to_out[0](result.flatten(1, 2)))
+
+    @staticmethod
+    def attended(attn: Any, query: Tensor, text: Tensor) -> Tensor:
+        """Projection, scores, softmax and sum, each by itself."""
+        key, value = attn.to_k(text), attn.to_v(text)
+        q, k, v = (attn.head_to_batch_dim(t).contiguous() for t in (query, key, value))
+        scores = torch.einsum("bid,bjd->bij", q, k) * attn.scale
+        output = torch.einsum("bij,bjd->bid", scores.softmax(-1), v)
+        return attn.batch_to_head_dim(output)
 
 
 def main() -> None:
-    """Print the line."""
+    """Print the lines."""
     parser = argparse.ArgumentParser(description="What regions cost.")
     parser.add_argument("--base", default="mini")
     parser.add_argument("--regions", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--own-lead", action="store_true")
     options = parser.parse_args()
-    base, count = load_base(options.base), options.regions
+    base = load_base(options.base)
+    lead = None if options.own_lead else 0.0
+    print(json.dumps(on_cpu(base, options.base, options.regions, options.turns, lead)))
+    print(json.dumps(on_gpu(options.regions, options.turns)))
+
+
+def on_cpu(
+    base: Base, name: str, count: int, turns: int, lead: float | None
+) -> dict[str, Any]:
+    """Whole pictures, text encoding and decoding included."""
     side = int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
-    width = side * count
     regions = tuple(
-        Region("a photo of a cat", (index / count, 0, (index + 1) / count, 1))
-        for index in range(count)
+        Region(PROMPTS[index % len(PROMPTS)], box)
+        for index, box in enumerate(boxes_of(count))
     )
-    plain = Layout("a photo of a cat", width, side)
-    regional = Layout("a photo", width, side, regions=regions)
-    times: dict[str, list[float]] = {"plain": [], "regional": []}
+    plain = Layout(PROMPTS[0], side * count, side)
+    regional = Layout("a photo", side * count, side, regions=regions)
     with sampling(base) as sampler:
-        _seconds(sampler, plain)
-        for _ in range(TURNS):
-            times["plain"].append(_seconds(sampler, plain))
-            times["regional"].append(_seconds(sampler, regional))
-    one, ours = (statistics.median(times[kind]) for kind in ("plain", "regional"))
-    print(
-        json.dumps(
-            {
-                "benchmark": "regions",
-                "base": options.base,
-                "size": f"{width}x{side}",
-                "regions": count,
-                "steps": STEPS,
-                "seconds": round(ours, 3),
-                "ratio": round(ours / one, 3),
-                "separate_ratio": round(count * one / ours, 3),
-                "threads": torch.get_num_threads(),
-            }
-        )
+
+        def draw(layout: Layout, led: float | None) -> None:
+            sampler.sample(layout, seeds=[0], steps=STEPS, lead=led)
+
+        ways = {
+            "stock": lambda: draw(plain, None),
+            "ours": lambda: draw(regional, lead),
+            "published": lambda: draw_published(base, regional),
+        }
+        times = taken_in_turns(ways, turns)
+    return {
+        "benchmark": "regions",
+        "base": name,
+        "device": "cpu",
+        "size": f"{side * count}x{side}",
+        "regions": count,
+        "batch": 1,
+        "steps": STEPS,
+        "lead": lead if lead is not None else base.defaults["sample"]["lead"],
+        "threads": torch.get_num_threads(),
+        **summary(times, count),
+    }
+
+
+def on_gpu(count: int, turns: int) -> dict[str, Any]:
+    """The UNet of SD 1.5's size, random weights, bfloat16, 512x512, batch 4."""
+    if not torch.cuda.is_available():
+        return {"benchmark": "regions", "device": "cuda", "skipped": "no CUDA device"}
+    unet = UNet2DConditionModel(
+        sample_size=64, cross_attention_dim=768, attention_head_dim=8
+    ).to("cuda", torch.bfloat16)
+    batch, layers = 4, len(cross_attentions(unet))
+    like = {"device": "cuda", "dtype": torch.bfloat16}
+    hidden = torch.randn(count + 1, layers, TOKENS, 768, **like)
+    layout = Layout(
+        "", 512, 512, regions=tuple(Region("", box) for box in boxes_of(count))
     )
+    shares = [Shares(layout, (64, 64), levels=4)] * batch
+    texts = RegionalTexts(hidden, [tuple(range(count + 1))] * batch, shares)
+    noisy = torch.randn(batch, 4, 64, 64, **like)
+    context = hidden[:1].expand(batch, -1, -1, -1).flatten(1, 2)
+
+    @torch.no_grad()
+    def steps() -> None:
+        with layerwise(unet):
+            for _ in range(STEPS):
+                unet(noisy, 500, context)
+        torch.cuda.synchronize()
+
+    def ours() -> None:
+        with regional_attention(unet, texts):
+            steps()
+
+    def published() -> None:
+        own = hidden[1:, None].expand(-1, batch, -1, -1, -1)
+        with published_attention(unet, own, boxes_of(count), (64, 64)):
+            steps()
+
+    times = taken_in_turns(
+        {"stock": steps, "ours": ours, "published": published}, turns
+    )
+    return {
+        "benchmark": "regions",
+        "device": torch.cuda.get_device_name(),
+        "size": "512x512, the UNet alone, of SD 1.5's size",
+        "regions": count,
+        "batch": batch,
+        "steps": STEPS,
+        **summary(times, count),
+    }
 
 
-def _seconds(sampler: Sampler, layout: Layout) -> float:
-    start = time.perf_counter()
-    sampler.sample(layout, seeds=[0], steps=STEPS)
-    return time.perf_counter() - start
+def boxes_of(count: int) -> list[Box]:
+    """Side by side."""
+    return [(index / count, 0.0, (index + 1) / count, 1.0) for index in range(count)]
+
+
+@torch.no_grad()
+def draw_published(base: Base, layout: Layout) -> None:
+    """The layout by the published scheme, on the same pipeline."""
+    encoder = PromptEncoder(base, {})
+    defaults = base.defaults["sample"]
+    stacked = encoder.encode([layout.prompt, layout.negative_prompt]).stacked()
+    hidden = torch.stack(
+        [
+            encoder.encode([layout.negative_prompt, region.prompt]).hidden
+            for region in layout.regions
+        ]
+    )
+    factor = int(base.pipeline.vae_scale_factor)
+    size = (layout.height // factor, layout.width // factor)
+    boxes = [region.box for region in layout.regions]
+    kept = base.pipeline.scheduler
+    base.pipeline.scheduler = DPMSolverMultistepScheduler.from_config(kept.config)
+    with layerwise(base.unet), published_attention(base.unet, hidden, boxes, size):
+        base.pipeline(
+            prompt_embeds=stacked[:1],
+            negative_prompt_embeds=stacked[1:],
+            height=layout.height,
+            width=layout.width,
+            num_inference_steps=STEPS,
+            guidance_scale=defaults["guidance"],
+            generator=torch.Generator().manual_seed(0),
+        )
+    base.pipeline.scheduler = kept
+
+
+@contextmanager
+def published_attention(
+    unet: Any, hidden: Tensor, boxes: Sequence[Box], size: tuple[int, int]
+) -> Iterator[None]:
+    """Let every cross-attention of `unet` work by `PublishedProcessor`."""
+    kept = dict(unet.attn_processors)
+    published = {
+        f"{name}.processor": PublishedProcessor(hidden, boxes, size, layer)
+        for layer, name in enumerate(cross_attentions(unet))
+    }
+    unet.set_attn_processor(kept | published)
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(kept)
+
+
+def taken_in_turns(
+    ways: dict[str, Callable[[], None]], turns: int
+) -> dict[str, list[float]]:
+    """Seconds of every way in every turn, after one turn that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns + 1):
+        for name, work in ways.items():
+            start = time.perf_counter()
+            work()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def summary(times: dict[str, list[float]], count: int) -> dict[str, Any]:
+    """Medians of seconds and of ratios to the stock pipeline's."""
+    ratios = {
+        name: [one / stock for one, stock in zip(own, times["stock"], strict=True)]
+        for name, own in times.items()
+    }
+    middle = {name: statistics.median(ratios[name]) for name in ("ours", "published")}
+    return {
+        "seconds": {k: round(statistics.median(v), 3) for k, v in times.items()},
+        "ratio": round(middle["ours"], 3),
+        "ratio_min_max": [round(min(ratios["ours"]), 3), round(max(ratios["ours"]), 3)],
+        "published_ratio": round(middle["published"], 3),
+        "separate_ratio": round(count / middle["ours"], 3),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`mos-client sample` as a user types it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mos_client.releases import ReleaseStore
 from mos_protocol.release import Release, ReleasedConcept
 from mos_shared.applying import as_fused
 from mos_shared.base_files import read_inventory
+from mos_shared.sampling.record import read_record
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.sites import NOW, Centre
@@ -49,7 +51,15 @@ def test_regions_of_a_release_become_pictures(
     ("words", "reason"),
     [
         (("--region", "0,0,2,1: <rex>"), "leaves the picture"),
-        (("--size", "17x16"), "multiples of 8"),
+        (("--size", "17x16"), "nearest are 16x16 or 24x16"),
+        (("--region", "0,0,1,1: <bolt>"), "<bolt> names no concept at hand"),
+        (("--prompt", "a cat and " * 60), "tokens, the base takes"),
+        (("--control", "mini-adapter:none.png"), "none.png: no such file; a control"),
+        (("--layout", "none.json"), "none.json: no such file; a layout"),
+        (("--from-picture", "none.png"), "leave out --layout and --prompt"),
+        (("--device", "abacus"), "device 'abacus'"),
+        (("--precision", "float16", "--device", "cpu"), "precision 'float16'"),
+        (("--offload", "--device", "cpu"), "frees a GPU's memory"),
         (("--size", "big"), "write it as"),
         (("--release", "nowhere.safetensors"), "no such file"),
     ],
@@ -68,6 +78,117 @@ def test_mistakes_end_in_one_line_and_write_nothing(
     assert reason in told.replace("\n", " ")
     assert told.count("error:") == 1
     assert not out.parent.exists()
+
+
+def test_nothing_to_draw_is_told(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_in(app, "sample", "--base", base, "--out", tmp_path / "a.png") == 2
+    assert "give --prompt, --layout or --from-picture" in capsys.readouterr().err
+
+
+def test_name_of_two_sites_is_refused_and_both_are_named(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inventory = read_inventory(base)
+    north = as_fused(random_concept(inventory, "rex"), site="north")
+    south = as_fused(random_concept(inventory, "rex", seed=1), site="south")
+    path = tmp_path / "release.safetensors"
+    both = replace(north, concepts=north.concepts + south.concepts)
+    path.write_bytes(both.to_bytes())
+    words: list[object] = ["sample", "--base", base, "--release", path]
+    words += ["--size", "16x16", "--steps", 1, "--out", tmp_path / "a.png"]
+    assert type_in(app, *words, "--prompt", "<rex>") == 2
+    told = capsys.readouterr().err
+    assert "<rex>" in told
+    assert "north/rex" in told
+    assert "south/rex" in told
+    assert type_in(app, *words, "--prompt", "<south/rex>") == 0
+
+
+def test_grid_is_one_sheet_of_prompts_and_seeds(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "grid.png"
+    words: list[object] = ["sample", "--prompt", "a cat", "--prompt", "a dog"]
+    words += ["--images", 3, "--grid", "--batch", 4, "--steps", 1, "--json"]
+    words += ["--preview-every", 1, "--size", "32x16", "--base", base, "--out", out]
+    assert type_in(app, *words) == 0
+    assert json.loads(capsys.readouterr().out)["seeds"] == [0, 1, 2] * 2
+    with Image.open(out) as image:
+        assert image.size == (3 * 36 - 4, 2 * 20 - 4)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    path = tmp_path / "secret folder" / "layout.json"
+    path.parent.mkdir()
+    region = {"prompt": "<rex>", "box": [0, 0, 0.5, 1], "feather": 0.1}
+    whole = {"prompt": "a dog", "width": 32, "height": 16, "regions": [region]}
+    path.write_text(json.dumps(whole))
+    return path
+
+
+def test_picture_tells_how_it_was_made_and_is_made_again(
+    base: str, release: Path, layout: Path, tmp_path: Path
+) -> None:
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    words: list[object] = ["sample", "--base", base, "--release", release]
+    made = ("--layout", layout, "--seed", 5, "--steps", 2, "--guidance", 3)
+    assert type_in(app, *words, *made, "--out", first) == 0
+    assert b"secret folder" not in first.read_bytes()
+    assert str(release.name).encode() not in first.read_bytes()
+    assert read_record(first).seed == 5
+    assert type_in(app, *words, "--from-picture", first, "--out", again) == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_picture_is_not_made_again_with_another_model(
+    base: str, release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first.png"
+    words: list[object] = ["sample", "--base", base, "--steps", 1]
+    drawn = ("--prompt", "<rex>", "--release", release, "--size", "16x16")
+    assert type_in(app, *words, *drawn, "--out", first) == 0
+    again = ("--from-picture", first, "--out", tmp_path / "again.png")
+    assert type_in(app, *words, *again) == 2
+    assert "made with files" in capsys.readouterr().err
+    assert not (tmp_path / "again.png").exists()
+
+
+def test_no_metadata_leaves_the_pixels_alone(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.png"
+    words: list[object] = ["sample", "--base", base, "--steps", 1, "--out", out]
+    words += ["--prompt", "a cat", "--size", "16x16", "--no-metadata"]
+    assert type_in(app, *words) == 0
+    with Image.open(out) as image:
+        image.load()
+        assert not image.info
+    again = ("--from-picture", out, "--out", tmp_path / "b.png", "--base", base)
+    assert type_in(app, "sample", *again) == 2
+    assert "holds no record" in capsys.readouterr().err
+
+
+def test_layout_preview_is_drawn_without_a_model(layout: Path) -> None:
+    assert type_in(app, "layout", "preview", layout) == 0
+    with Image.open(layout.with_suffix(".preview.png")) as image:
+        width, height = image.size
+        assert (width, height) > (32, 16)
+        left, right = (image.getpixel((x, height // 3)) for x in (40, width - 40))
+        assert left != right
+
+
+def test_layout_that_is_none_has_no_preview(
+    layout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout.write_text(layout.read_text().replace("0.5", "1.5"))
+    assert type_in(app, "layout", "preview", layout) == 2
+    told = capsys.readouterr().err.replace("\n", " ")
+    assert "leaves the picture" in told
+    assert not layout.with_suffix(".preview.png").exists()
 
 
 def test_concept_given_as_release_is_refused(

@@ -1,8 +1,9 @@
 """`mos-client sample`: pictures from concepts, alone or together by region."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -10,16 +11,41 @@ from mos_client.commands.options import HomeOption, JsonOption
 from mos_shared.console import console, print_json, progress
 from mos_shared.errors import LayoutError
 
-_MAX_MODEL_BYTES: Final = 4 * 2**30
-
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from mos_shared.base import Base
+    from mos_shared.concept import FusedModel
+    from mos_shared.sampling import Layout, SamplingSettings
+    from mos_shared.sampling.record import PictureRecord
+    from mos_shared.sampling.settings import Given
 
 
 def sample(
-    prompt: Annotated[str, typer.Option(help="What the picture shows.")],
     out: Annotated[Path, typer.Option(help="PNG file; -2, -3 .. for more.")],
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="What the picture shows; several give a picture each."),
+    ] = None,
     region: Annotated[
-        list[str] | None, typer.Option(help="`x0,y0,x1,y1: prompt`, in fractions.")
+        list[str] | None,
+        typer.Option(
+            help="`x0,y0,x1,y1: prompt` in fractions; or a polygon `x,y x,y x,y: ..`, "
+            "or `MASK.png: ..`. Before the colon: `;weight=2`, `;feather=0.05`, "
+            "`;z=1`, `;not=..`."
+        ),
+    ] = None,
+    layout: Annotated[
+        Path | None, typer.Option(help="A layout's JSON file (docs/layouts.md).")
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="`MODEL:IMAGE[:WEIGHT]`, a T2I-Adapter or ControlNet, as "
+            "`mini-adapter:outlines.png:0.8`; `:1,0.5,0` outside and by region."
+        ),
+    ] = None,
+    from_picture: Annotated[
+        Path | None,
+        typer.Option(help="Make a picture again from what its PNG tells."),
     ] = None,
     release: Annotated[
         str | None,
@@ -33,9 +59,17 @@ def sample(
     size: Annotated[
         str | None, typer.Option(help="WxH in pixels; the base's own by default.")
     ] = None,
-    negative: Annotated[str, typer.Option(help="What it shall not show.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the first picture's noise.")] = 0,
-    images: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1,
+    negative: Annotated[
+        str | None, typer.Option(help="What it shall not show.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the first picture's noise; 0 by default.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Pictures of each prompt.")] = 1,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="One sheet: prompts down, seeds across.")
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures sampled at once.")] = 8,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance scale.")] = None,
     lead: Annotated[
@@ -50,91 +84,236 @@ def sample(
             min=0, max=1, help="Share of the steps that regions do not see each other."
         ),
     ] = None,
+    base_ratio: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Part of --prompt inside the regions."),
+    ] = None,
+    exclude_others: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-others",
+            help="Other regions' concepts become each region's negative prompt.",
+        ),
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="A diffusers scheduler's name.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16 or float16.")
+    ] = "auto",
+    offload: Annotated[
+        bool,
+        typer.Option(
+            "--offload", help="Keep on the device only the part that computes."
+        ),
+    ] = False,
+    preview_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps between previews, in OUT's .preview.png."),
+    ] = None,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Leave out how it was made.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Sample pictures; every region reads its own prompt."""
-    from mos_shared.base import load_base
-    from mos_shared.sampling import Layout, Region, sampling
+    from mos_client.models import open_model
+    from mos_shared.applying import check_base
+    from mos_shared.sampling import Control, Region, SamplingSettings
+    from mos_shared.sampling.record import read_record
 
-    regions = tuple(Region.parse(text) for text in region or ())
-    model = _model(release, concept or (), home)
-    loaded = load_base(base)
-    defaults = loaded.defaults.get("sample", {})
-    side = int(loaded.unet.config.sample_size) * loaded.pipeline.vae_scale_factor
-    own = (defaults.get("width", side), defaults.get("height", side))
-    width, height = own if size is None else _size(size)
-    layout = Layout(prompt, width, height, negative, regions)
-    seeds = range(seed, seed + images)
-    total = steps or defaults.get("steps", 25)
-    with sampling(loaded, model) as sampler, progress() as display:
-        task = display.add_task("sampling", total=total, note="")
-        pictures = sampler.sample(
-            layout,
-            seeds=seeds,
-            steps=steps,
-            guidance=guidance,
-            scheduler=scheduler,
-            lead=lead,
-            isolation=isolation,
-            on_step=lambda: display.advance(task),
+    if from_picture is not None and (layout or prompt):
+        raise LayoutError(
+            "--from-picture brings its own prompt; leave out --layout and --prompt"
         )
-    written = [_write(out, index, image) for index, image in enumerate(pictures)]
+    if not (from_picture or layout or prompt):
+        raise LayoutError("nothing to draw: give --prompt, --layout or --from-picture")
+    record = None if from_picture is None else read_record(from_picture)
+    extra = {
+        "regions": tuple(Region.parse(text) for text in region or ()),
+        "controls": tuple(Control.parse(text) for text in control or ()),
+    }
+    wanted = None if size is None else parsed_size(size)
+    model = open_model(release, concept or (), home)
+    loaded = _load(base, device, precision, offload)
+    given: dict[str, Any] = {
+        "steps": steps,
+        "guidance": guidance,
+        "scheduler": scheduler,
+        "lead": lead,
+        "isolation": isolation,
+        "base_ratio": base_ratio,
+        "exclude_others": exclude_others,
+    }
+    if record is not None and from_picture is not None:
+        check_base(loaded, record.base, f"{from_picture}")
+        model.check_made(record.model, from_picture)
+        first = record.layout_again()
+        own = asdict(record.settings)
+        given = {k: own[k] if v is None else v for k, v in given.items()}
+        seed = record.seed if seed is None else seed
+    else:
+        first = _first_layout(loaded, layout, wanted)
+    settings = SamplingSettings.of(loaded, cast("Given", given))
+    seeds = range(seed or 0, (seed or 0) + images)
+    layouts = _layouts(first, prompt or (), negative, wanted, extra)
+    pairs = [(each, number) for each in layouts for number in seeds]
+    order = _Order(out, pairs, settings, batch, preview_every)
+    pictures = order.painted(loaded, model.fused)
+    written = order.written(
+        pictures,
+        columns=images if grid else None,
+        origin=None if no_metadata else (loaded.inventory.base, model.origin),
+    )
     if json:
-        print_json({"pictures": [str(path) for path in written], "seeds": list(seeds)})
+        told = [number for _, number in pairs]
+        print_json({"pictures": [str(path) for path in written], "seeds": told})
         return
     for path in written:
         console.print(f"{path}", markup=False)
 
 
-def _model(release: str | None, concepts: Sequence[Path], home: Path | None) -> Any:
-    from mos_shared.applying import added_up
-    from mos_shared.concept import Concept, FusedModel
-    from mos_shared.errors import ConceptError
+@dataclass(frozen=True)
+class _Order:
+    """The pictures to be drawn, and how."""
 
-    if release is not None and concepts:
-        raise LayoutError("--release and --concept: give one of them, not both")
-    if release is not None:
-        return _opened(FusedModel.from_bytes, *_release(release, home))
-    if not concepts:
-        return None
-    opened = [_opened(Concept.from_bytes, path, _content(path)) for path in concepts]
-    try:
-        return added_up(opened)
-    except ConceptError as error:
-        raise ConceptError(f"--concept: {error}") from error
+    out: Path
+    pairs: Sequence[tuple["Layout", int]]
+    """(layout, seed) of every picture."""
+
+    settings: "SamplingSettings"
+    batch: int
+    preview_every: int | None
+
+    def painted(self, base: "Base", model: "FusedModel | None") -> list[Any]:
+        """Sample them all, with a progress bar and previews."""
+        from mos_shared.sampling import contact_sheet, sampling
+
+        layouts = [layout for layout, _ in self.pairs]
+        seeds = [seed for _, seed in self.pairs]
+        preview = self.out.with_suffix(".preview.png")
+        with sampling(base, model) as sampler, progress() as display:
+            batches = sampler.batches(layouts, seeds=seeds, batch_size=self.batch)
+            steps = batches * self.settings.steps
+            task = display.add_task("sampling", total=steps, note="")
+
+            def told(pipe: Any, step: int, timestep: Any, tensors: Any) -> Any:
+                display.update(task, total=batches * pipe.num_timesteps, advance=1)
+                if self.preview_every and (step + 1) % self.preview_every == 0:
+                    now = sampler.decoded(tensors["latents"])
+                    _write(preview, contact_sheet(now, columns=len(now)))
+                return tensors
+
+            try:
+                return sampler.sample(
+                    layouts,
+                    seeds=seeds,
+                    batch_size=self.batch,
+                    callback_on_step_end=told,
+                    **cast("Given", asdict(self.settings)),
+                )
+            finally:
+                if self.preview_every:
+                    preview.unlink(missing_ok=True)
+
+    def written(
+        self,
+        pictures: Sequence[Any],
+        *,
+        columns: int | None,
+        origin: tuple[str, Mapping[str, Any]] | None,
+    ) -> list[Path]:
+        """Write a file of each picture, or one sheet.
+
+        Args:
+            pictures: What was sampled.
+            columns: Of the sheet; None is a file each.
+            origin: The base's fingerprint and the model's origin, to be told in the
+                files; None is to tell nothing.
+        """
+        from mos_shared.sampling import contact_sheet
+        from mos_shared.sampling.record import PictureRecord
+
+        told: list[PictureRecord] = []
+        if origin is not None:
+            base, model = origin
+            told = [
+                PictureRecord.of(
+                    layout, self.settings, seed=seed, base=base, model=model
+                )
+                for layout, seed in self.pairs
+            ]
+        if columns is not None:
+            return [_write(self.out, contact_sheet(pictures, columns=columns), told)]
+        written = []
+        for index, picture in enumerate(pictures):
+            stem = self.out.stem if index == 0 else f"{self.out.stem}-{index + 1}"
+            path = self.out.with_stem(stem)
+            written.append(_write(path, picture, told[index : index + 1]))
+        return written
 
 
-def _release(release: str, home: Path | None) -> tuple[Path, bytes]:
-    """A release's file and content; one of the site's own is verified once more."""
-    if release != "newest" and not release.isdigit():
-        return Path(release), _content(Path(release))
-    from mos_client.home import SiteHome
-    from mos_client.releases import ReleaseStore
+def _load(name: str, device: str, precision: str, offload: bool) -> "Base":
+    from mos_shared.base import load_base
+    from mos_shared.devices import pick_device, pick_dtype
+    from mos_shared.errors import DeviceError
 
-    store = ReleaseStore(SiteHome.open(home))
-    return store.path(release), store.read(release).payload
-
-
-def _opened(reader: Callable[[bytes], T], path: Path, content: bytes) -> T:
-    from mos_shared.errors import ConceptError
-
-    try:
-        return reader(content)
-    except ConceptError as error:
-        raise ConceptError(f"{path}: {error}") from error
+    where = pick_device(device)
+    dtype = pick_dtype(precision, where)
+    if not offload:
+        return load_base(name, device=where, dtype=dtype)
+    if where.type == "cpu":
+        raise DeviceError("--offload: frees a GPU's memory, and the device is cpu")
+    loaded = load_base(name, dtype=dtype)
+    loaded.pipeline.enable_model_cpu_offload(device=where)
+    return loaded
 
 
-def _content(path: Path) -> bytes:
-    from mos_shared.files import read_whole
+def _first_layout(
+    base: "Base", path: Path | None, size: tuple[int, int] | None
+) -> "Layout":
+    """The layout's file, or an empty layout of the base's own size."""
+    from mos_shared.sampling import Layout, read_layout
 
-    return read_whole(path, what="a model", max_bytes=_MAX_MODEL_BYTES)
+    defaults = base.defaults.get("sample", {})
+    side = int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
+    own = (int(defaults.get("width", side)), int(defaults.get("height", side)))
+    if path is not None:
+        return read_layout(path, size=size or own)
+    width, height = size or own
+    return Layout("", width, height)
 
 
-def _size(text: str) -> tuple[int, int]:
+def _layouts(
+    first: "Layout",
+    prompts: Sequence[str],
+    negative: str | None,
+    size: tuple[int, int] | None,
+    extra: Mapping[str, tuple[Any, ...]],
+) -> list["Layout"]:
+    """The first layout with what else the command line gives, for every prompt."""
+    changed = replace(
+        first,
+        regions=first.regions + extra["regions"],
+        controls=first.controls + extra["controls"],
+    )
+    if size is not None:
+        changed = replace(changed, width=size[0], height=size[1])
+    if negative is not None:
+        changed = replace(changed, negative_prompt=negative)
+    return [replace(changed, prompt=prompt) for prompt in prompts or [first.prompt]]
+
+
+def parsed_size(text: str) -> tuple[int, int]:
+    """Width and height from `WxH`.
+
+    Raises:
+        LayoutError: not of that form.
+    """
     width, _, height = text.lower().partition("x")
     try:
         return int(width), int(height)
@@ -142,13 +321,9 @@ def _size(text: str) -> tuple[int, int]:
         raise LayoutError(f"--size {text}: write it as 512x384") from error
 
 
-def _write(out: Path, index: int, image: Any) -> Path:
-    import io
-
+def _write(path: Path, image: Any, records: Sequence["PictureRecord"] = ()) -> Path:
     from mos_shared.files import write_atomically
+    from mos_shared.sampling.record import png_bytes
 
-    path = out if index == 0 else out.with_stem(f"{out.stem}-{index + 1}")
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, png_bytes(image, records))
     return path

@@ -5,8 +5,8 @@ It holds no path and no file's name: pictures that took part stand by their dige
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,8 +36,7 @@ class PictureRecord:
     """Fingerprint of the base."""
 
     model: Mapping[str, Any]
-    """What was on the base: {"release": digest, "version": n} of a release received,
-    {"sha256": [..]} of files, or nothing."""
+    """What was on the base, by digests; empty for the bare base."""
 
     @staticmethod
     def of(
@@ -57,8 +56,8 @@ class PictureRecord:
         Raises:
             LayoutError: pictures took part in it, which the record does not hold.
         """
-        taken_part = any("mask_sha256" in each for each in self.layout["regions"])
-        if taken_part or self.layout["controls"]:
+        masked = any("mask_sha256" in each for each in self.layout["regions"])
+        if masked or self.layout["controls"]:
             raise LayoutError(
                 "the picture was made with masks or controls, which it does not hold; "
                 "pass its layout's file with --layout"
@@ -67,11 +66,12 @@ class PictureRecord:
         return layout_from(dict(self.layout), folder=Path(), size=size)
 
 
-def png_bytes(image: Image.Image, record: PictureRecord | None = None) -> bytes:
-    """A PNG file's content, with the record where one is given."""
+def png_bytes(image: Image.Image, records: Sequence[PictureRecord] = ()) -> bytes:
+    """A PNG file's content, with the records of the pictures in it."""
     info = PngInfo()
-    if record is not None:
-        text = json.dumps({"format": _FORMAT, **asdict(record)}, sort_keys=True)
+    if records:
+        pictures = [asdict(record) for record in records]
+        text = json.dumps({"format": _FORMAT, "pictures": pictures}, sort_keys=True)
         info.add_itxt(_KEY, text)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=info)
@@ -82,19 +82,27 @@ def read_record(path: Path) -> PictureRecord:
     """The record in a PNG file of ours.
 
     Raises:
-        LayoutError: the file is missing, no picture, or holds no such record.
+        LayoutError: the file is missing, no picture, a sheet of several, or holds no
+            record that this version reads.
     """
     image = open_picture(path, "a picture with its record")
     try:
         entries = json.loads(image.info[_KEY])
-        if entries.pop("format") != _FORMAT:
+        if entries["format"] != _FORMAT:
             raise ValueError
-        settings = entries.pop("settings")
-        known = {field.name for field in fields(SamplingSettings)}
-        settings = {name: settings[name] for name in settings if name in known}
-        return PictureRecord(settings=SamplingSettings(**settings), **entries)
+        pictures = [_record(picture) for picture in entries["pictures"]]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise LayoutError(
-            f"{path}: holds no record of how it was made (written by `mos-client "
-            "sample` unless --no-metadata is given)"
+            f"{path}: holds no record of how it was made (`mos-client sample` writes "
+            "one unless --no-metadata is given)"
         ) from error
+    if len(pictures) != 1:
+        raise LayoutError(
+            f"{path}: a sheet of {len(pictures)} pictures; give one alone"
+        )
+    return pictures[0]
+
+
+def _record(entries: dict[str, Any]) -> PictureRecord:
+    settings = SamplingSettings(**entries["settings"])
+    return PictureRecord(**{**entries, "settings": settings})

@@ -8,6 +8,7 @@ from typing import Any, Final, Unpack
 
 import diffusers
 import torch
+from diffusers import SchedulerMixin
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -275,8 +276,11 @@ def _batches(layouts: Sequence[Layout], batch_size: int) -> list[tuple[int, int]
 def _scheduler(base: Base, name: str) -> Iterator[None]:
     """Let the pipeline use a scheduler by name."""
     family = getattr(diffusers, name, None)
-    if family is None or not hasattr(family, "from_config"):
-        raise LayoutError(f"scheduler {name!r}: diffusers has none of that name")
+    if not (isinstance(family, type) and issubclass(family, SchedulerMixin)):
+        raise LayoutError(
+            f"scheduler {name!r}: diffusers has none of that name here; there are "
+            "DDIMScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler and others"
+        )
     kept = base.pipeline.scheduler
     base.pipeline.scheduler = family.from_config(kept.config)
     try:

@@ -63,7 +63,7 @@ def layout_preview(layout: Layout) -> Image.Image:
         draw.rectangle(box, outline=_COLOURS[index % len(_COLOURS)], width=2)
         words = _wrapped(f"{index + 1}: {region.prompt}", font, box[2] - box[0] - 12)
         draw.multiline_text((box[0] + 6, box[1] + 5), words, fill=_INK, font=font)
-    context = _wrapped(layout.prompt, font, size[0] - 12)
+    context = _wrapped(layout.prompt, font, size[0] - 12.0)
     below = draw.multiline_textbbox((0, 0), context, font=font)
     sheet = Image.new("RGB", (size[0], size[1] + int(below[3]) + 12), "white")
     sheet.paste(image)
@@ -88,7 +88,9 @@ def contact_sheet(pictures: Sequence[Image.Image], *, columns: int) -> Image.Ima
     return sheet
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float
+) -> str:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

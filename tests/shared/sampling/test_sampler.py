@@ -107,23 +107,3 @@ def test_size_off_the_grid_is_refused_with_the_nearest(base: Base) -> None:
 def test_unknown_scheduler_is_refused(base: Base) -> None:
     with sampling(base) as sampler, pytest.raises(LayoutError, match="none of that"):
         sampler.sample(Layout("a dog", 16, 16), seeds=[1], scheduler="Magic")
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("0,0,1.5,1: <rex>", "leaves the picture"),
-        ("0.5,0,0.5,1: <rex>", "is empty"),
-        ("0,0,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
-        ("a,0,1,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
-        ("0,0,1,1", "write `x0,y0,x1,y1: prompt`"),
-    ],
-)
-def test_region_that_is_none_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(LayoutError, match=reason):
-        Region.parse(text)
-
-
-def test_shorthand_gives_box_and_prompt() -> None:
-    region = Region.parse("0, 0.25, 0.5,1 : <rex> : in the snow")
-    assert region == Region("<rex> : in the snow", (0.0, 0.25, 0.5, 1.0))

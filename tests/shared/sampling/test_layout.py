@@ -1,0 +1,180 @@
+"""Layouts from the command line's shorthand and from files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mos_shared.errors import LayoutError, StorageError
+from mos_shared.sampling import Control, Layout, Mask, Polygon, Region, read_layout
+from mos_shared.sampling.layout_file import layout_record
+
+BOX = [0, 0, 0.5, 1]
+REGION = {"prompt": "<rex>", "box": BOX}
+WHOLE = {
+    "prompt": "a dog",
+    "negative_prompt": "night",
+    "width": 32,
+    "height": 16,
+    "regions": [
+        REGION | {"negative_prompt": "snow", "weight": 2, "feather": 0.1, "z": 1},
+        {"prompt": "a cat", "polygon": [[0.5, 0], [1, 0], [1, 1]]},
+        {"prompt": "a car", "mask": "mask.png"},
+    ],
+    "controls": [
+        {
+            "model": "models/mini-adapter",
+            "image": "edges.png",
+            "weight": 0.8,
+            "region_weights": [1, 0, 0.5],
+            "until": 0.5,
+        }
+    ],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("mask.png", "edges.png"):
+        Image.new("L", (32, 16), 255).save(tmp_path / name)
+    return tmp_path
+
+
+def read(folder: Path, entries: Any) -> Layout:
+    path = folder / "layout.json"
+    path.write_text(json.dumps(entries))
+    return read_layout(path, size=(64, 48))
+
+
+def test_everything_in_a_layout_file_is_kept(folder: Path) -> None:
+    layout = read(folder, WHOLE)
+    assert (layout.width, layout.height, layout.negative_prompt) == (32, 16, "night")
+    first, second, third = layout.regions
+    box = (0.0, 0.0, 0.5, 1.0)
+    assert first == Region("<rex>", box, "snow", weight=2.0, feather=0.1, z=1)
+    assert second.shape == Polygon(((0.5, 0.0), (1.0, 0.0), (1.0, 1.0)))
+    assert second.box == (0.5, 0.0, 1.0, 1.0)
+    assert isinstance(third.shape, Mask)
+    (control,) = layout.controls
+    assert (control.weight, control.region_weights) == (0.8, (1, 0, 0.5))
+    assert control.until == 0.5
+
+
+def test_file_without_a_size_takes_the_one_given(folder: Path) -> None:
+    layout = read(folder, {"prompt": "a dog"})
+    assert (layout.width, layout.height) == (64, 48)
+
+
+def test_record_names_no_file_and_no_folder(folder: Path) -> None:
+    text = json.dumps(layout_record(read(folder, WHOLE)))
+    assert "mask.png" not in text
+    assert "edges.png" not in text
+    assert "models" not in text
+    assert str(folder) not in text
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([], "an object was expected"),
+        ({}, "'prompt' is missing"),
+        ({"prompt": 3}, "prompt: a text was expected"),
+        ({"prompt": "", "promt": ""}, "'promt' is not known; it has prompt"),
+        ({"prompt": "", "width": 64}, "both width and height"),
+        ({"prompt": "", "width": 6.5, "height": 8}, "width: a whole number"),
+        ({"prompt": "", "regions": [{"prompt": "a"}]}, "one of box, polygon and mask"),
+        ({"prompt": "", "regions": [REGION | {"mask": "a"}]}, "region 1: give one of"),
+        ({"prompt": "", "regions": [REGION | {"box": [0, 0, 1]}]}, "four numbers"),
+        ({"prompt": "", "regions": [REGION | {"box": [0, 0, 2, 1]}]}, "leaves the pic"),
+        ({"prompt": "", "regions": [REGION | {"box": [1, 0, 1, 1]}]}, "is empty"),
+        ({"prompt": "", "regions": [REGION | {"weight": 0}]}, "weight 0.0; above 0"),
+        ({"prompt": "", "regions": [REGION | {"feather": 2}]}, "feather 2.0; a frac"),
+        (
+            {"prompt": "", "regions": [{"prompt": "a", "polygon": [[0, 0], [1, 1]]}]},
+            "three points",
+        ),
+        (
+            {"prompt": "", "regions": [{"prompt": "a", "mask": "none.png"}]},
+            "none.png: no such file; a mask",
+        ),
+        (
+            {"prompt": "", "controls": [{"model": "m", "image": "none.png"}]},
+            "none.png: no such file; a control's picture",
+        ),
+        (
+            {"prompt": "", "controls": [{"model": "m", "image": "layout.json"}]},
+            "cannot be read as a picture",
+        ),
+    ],
+)
+def test_file_that_is_no_layout_is_refused_with_the_reason(
+    folder: Path, entries: Any, reason: str
+) -> None:
+    with pytest.raises(LayoutError, match=reason):
+        read(folder, entries)
+
+
+def test_missing_file_and_broken_json_are_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no such file; a layout"):
+        read_layout(tmp_path / "none.json", size=(8, 8))
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(LayoutError, match=r"a\.json: not JSON"):
+        read_layout(tmp_path / "a.json", size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("0,0,1.5,1: <rex>", "leaves the picture"),
+        ("0.5,0,0.5,1: <rex>", "is empty"),
+        ("0,0 1,0 2,1: <rex>", "polygon leaves the picture"),
+        ("0,0 1,0 0.5,0: <rex>", "polygon is empty"),
+        ("0,0,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
+        ("a,0,1,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
+        ("nan,0,1,1: <rex>", "leaves the picture"),
+        ("0,0,1,1", "write `x0,y0,x1,y1: prompt`"),
+        ("0,0,1,1;heavy=2: <rex>", "after the shape go"),
+        ("0,0,1,1;weight=inf: <rex>", "weight inf; above 0"),
+        ("none.png: <rex>", "no such file; a mask"),
+    ],
+)
+def test_region_that_is_none_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(LayoutError, match=reason):
+        Region.parse(text)
+
+
+def test_black_mask_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "mask.png")
+    with pytest.raises(LayoutError, match="black all over"):
+        Region.parse(f"{tmp_path / 'mask.png'}: <rex>")
+
+
+def test_shorthand_gives_shape_extras_and_prompt() -> None:
+    region = Region.parse("0, 0.25, 0.5,1 : <rex> : in the snow")
+    assert region == Region("<rex> : in the snow", (0.0, 0.25, 0.5, 1.0))
+    region = Region.parse("0,0 1,0 1,1; z=2;weight=0.5; not=night, snow: <rex>")
+    shape = Polygon(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0)))
+    assert region == Region("<rex>", shape, "night, snow", weight=0.5, z=2)
+
+
+def test_control_shorthand_gives_weights(folder: Path) -> None:
+    image = folder / "edges.png"
+    assert Control.parse(f"mini-adapter:{image}").weight == 1
+    control = Control.parse(f"owner/net:{image}:0.5,1,0")
+    assert (control.model, control.weight) == ("owner/net", 0.5)
+    assert control.region_weights == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("mini-adapter", "write `MODEL:IMAGE`"),
+        ("mini-adapter:a.png:heavy", "write `MODEL:IMAGE`"),
+        ("mini-adapter:none.png", "no such file; a control's picture"),
+    ],
+)
+def test_control_that_is_none_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(LayoutError, match=reason):
+        Control.parse(text)
