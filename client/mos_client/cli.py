@@ -7,6 +7,7 @@ from mos_client.commands.enroll import enroll
 from mos_client.commands.export import export
 from mos_client.commands.import_ import import_
 from mos_client.commands.join import join
+from mos_client.commands.layout import layout
 from mos_client.commands.releases import releases
 from mos_client.commands.sample import sample
 from mos_client.commands.share import share
@@ -20,6 +21,7 @@ app = new_app("A site: tune concepts on your own pictures, share them signed, sa
 
 app.command()(tune)
 app.command()(sample)
+app.add_typer(layout, name="layout")
 app.command()(join)
 app.command()(enroll)
 app.command()(share)
