@@ -163,8 +163,9 @@ def _pairs(base: Base, component: str) -> list[nn.Parameter]:
 def _encoded(base: Base, images: Sequence[Image.Image]) -> Tensor:
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
     pixels = pixels.permute(0, 3, 1, 2).to(base.device, base.vae.dtype) / 127.5 - 1
-    latents: Tensor = base.vae.encode(pixels).latent_dist.sample()
-    return latents.float() * base.vae.config.scaling_factor
+    latents = base.vae.encode(pixels).latent_dist.sample()
+    scaled: Tensor = latents.float() * base.vae.config.scaling_factor
+    return scaled
 
 
 def _noise(latents: Tensor, offset: float) -> Tensor:
