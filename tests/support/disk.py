@@ -1,6 +1,8 @@
 """A disk that takes no more: what a full one does to a program, for real."""
 
 import resource
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,3 +26,18 @@ def snapshot(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.endswith(".lock")
     }
+
+
+def mount_small_disk(folder: Path, size_bytes: int) -> bool:
+    """A disk of its own at `folder`, in memory; False where that is not allowed."""
+    mount = shutil.which("mount")
+    if mount is None:
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ["-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(folder)]
+    return subprocess.run([mount, *options], capture_output=True).returncode == 0
+
+
+def unmount(folder: Path) -> None:
+    """Take the disk away again."""
+    subprocess.run(["umount", str(folder)], check=True)

@@ -1,6 +1,7 @@
 """Our commands as processes of their own, watched by what they print."""
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -17,12 +18,13 @@ PATIENCE_SECONDS: Final = 240.0
 class Program:
     """One running command with `--json`, and the events it prints."""
 
-    def __init__(self, which: str, *words: object) -> None:
+    def __init__(self, which: str, *words: object, **environment: str) -> None:
         """Start `mos-server` or `mos-client`.
 
         Args:
             which: "server" or "client".
             words: Its arguments.
+            environment: Further variables.
         """
         code = f"from mos_{which}.cli import main; main()"
         self._process = subprocess.Popen(
@@ -31,6 +33,7 @@ class Program:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, **environment},
         )
         self.seen: list[dict[str, Any]] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -84,6 +87,13 @@ class Program:
         for thread in self._threads:
             thread.join()
         return code
+
+    def lose(self) -> None:
+        """SIGKILL for this process alone, which nobody can catch."""
+        self._process.kill()
+        self._process.wait(PATIENCE_SECONDS)
+        for thread in self._threads:
+            thread.join()
 
     def kill(self) -> None:
         """End it at once with all that it started, after a test that failed."""

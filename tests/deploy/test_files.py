@@ -1,0 +1,125 @@
+"""The deployment's files: that they harden what they start, and that it would start.
+
+Containers cannot be built where these tests run. What can be checked without: that
+every command line in these files is one that our commands take, and that the containers
+are what the threat model says of them.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml  # type: ignore[import-untyped]
+
+from mos_client.cli import app as client_app
+from mos_server.cli import app as server_app
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = DEPLOY.parent
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PROGRAMS = {"mos-server": server_app, "mos-client": client_app}
+
+
+def check_words(program: str, words: Sequence[str]) -> None:
+    """Let the real command read a command line, without running it."""
+    group: Any = typer.main.get_command(PROGRAMS[program])
+    command = group.commands[words[0]]
+    with command.make_context(words[0], list(words[1:])):
+        pass
+
+
+def instructions(name: str) -> list[tuple[str, str]]:
+    """A Dockerfile's instructions, in order."""
+    text = (DEPLOY / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def dockerfile_of(service: str) -> list[tuple[str, str]]:
+    build = SERVICES[service]["build"]
+    assert (DEPLOY / build["context"]).resolve() == ROOT
+    path = (ROOT / build["dockerfile"]).resolve()
+    assert path.parent == DEPLOY
+    return instructions(path.name)
+
+
+@pytest.mark.parametrize("service", ["centre", "site"])
+def test_container_may_do_nothing_but_its_work(service: str) -> None:
+    found = SERVICES[service]
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    user = found["user"]
+    assert user == dict(dockerfile_of(service))["USER"]
+    assert int(user.split(":")[0]) > 0
+    assert not found.get("privileged")
+    assert "network_mode" not in found
+
+
+@pytest.mark.parametrize("service", ["centre", "site"])
+def test_state_lives_in_a_named_volume(service: str) -> None:
+    mounts = [str(mount).split(":") for mount in SERVICES[service]["volumes"]]
+    (name,) = [mount[0] for mount in mounts if mount[1] == "/state"]
+    assert name in COMPOSE["volumes"]
+    words = dict(dockerfile_of(service))
+    home = "MOS_CENTRE_HOME" if service == "centre" else "MOS_SITE_HOME"
+    assert re.search(rf"\b{home}=/state/", words["ENV"])
+    assert words["VOLUME"] == '["/state"]'
+    for mount in mounts:
+        if mount[1] == "/pictures":
+            assert mount[2] == "ro"
+
+
+def test_only_the_fleet_port_of_the_centre_is_published() -> None:
+    assert SERVICES["centre"]["ports"] == ["9092:9092"]
+    assert "ports" not in SERVICES["site"]
+    assert dict(dockerfile_of("centre"))["EXPOSE"] == "9092"
+    assert "EXPOSE" not in dict(dockerfile_of("site"))
+
+
+@pytest.mark.parametrize("service", ["centre", "site"])
+def test_container_starts_a_command_that_exists(service: str) -> None:
+    words = dict(dockerfile_of(service))
+    (program,) = yaml.safe_load(words["ENTRYPOINT"])
+    check_words(program, SERVICES[service]["command"])
+    check_words(program, yaml.safe_load(words["CMD"]))
+    assert words["STOPSIGNAL"] == "SIGTERM"
+
+
+def commented() -> Iterator[str]:
+    """The command lines in compose.yaml's comment, each on one line."""
+    text = (DEPLOY / "compose.yaml").read_text().replace("\\\n#", " ")
+    for line in text.splitlines():
+        if line.startswith("#   docker compose run --rm "):
+            yield line.removeprefix("#   docker compose run --rm ")
+
+
+@pytest.mark.parametrize("line", list(commented()))
+def test_commands_that_compose_tells_of_exist(line: str) -> None:
+    service, *words = shlex.split(line)
+    check_words({"centre": "mos-server", "site": "mos-client"}[service], words)
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "systemd").glob("*.service")))
+def test_unit_starts_a_command_that_exists(path: Path) -> None:
+    lines = dict(
+        line.split("=", 1) for line in path.read_text().splitlines() if "=" in line
+    )
+    program, *words = shlex.split(lines["ExecStart"])
+    check_words(Path(program).name, words)
+    assert lines["NoNewPrivileges"] == lines["ProtectHome"] == "yes"
+    assert lines["ProtectSystem"] == "strict"
+    assert lines["User"] != "root"
+
+
+@pytest.mark.parametrize("name", ["centre.Dockerfile", "site.Dockerfile"])
+def test_dockerfile_copies_nothing_of_a_checkout_into_the_last_stage(name: str) -> None:
+    found = instructions(name)
+    last = max(place for place, (word, _) in enumerate(found) if word == "FROM")
+    copies = [rest for word, rest in found[last:] if word == "COPY"]
+    assert copies == ["--from=build /opt/mix-of-show /opt/mix-of-show"]
