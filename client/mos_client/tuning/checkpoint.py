@@ -4,9 +4,8 @@ It holds the parameters, the optimiser's moments and the step. Randomness is dra
 from (seed, step) at every step, so nothing else is needed to go on bit by bit alike.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,14 +31,7 @@ class RunIdentity:
     class_word: str
     settings: Mapping[str, Any]
     data: str
-    """Digest of the cached latents and captions."""
-
-
-def data_digest(latents: Tensor, captions: Sequence[Sequence[str]]) -> str:
-    """A digest of what is trained on, to notice changed pictures."""
-    digest = hashlib.sha256(latents.contiguous().cpu().numpy().tobytes())
-    digest.update(json.dumps([list(own) for own in captions]).encode())
-    return digest.hexdigest()
+    """`TrainingSet.digest`."""
 
 
 def save_checkpoint(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mos_client.pictures import Picture
 from mos_client.tuning.latents import training_set
@@ -52,23 +54,38 @@ def infer_class_word(
             "the class word cannot be inferred on this base; pass --class-word"
         )
     data = training_set(base, pictures[:_PICTURES], "", settings)
-    latents = data.latents[:: settings.augmentations]
+    first = [bucket.latents[:: settings.augmentations] for bucket in data.buckets]
     generator = torch.Generator().manual_seed(settings.seed)
-    noise = draw_noise(latents, 0.0, generator)
-    scheduler = base.noise_scheduler()
-    last = scheduler.config.num_train_timesteps
+    noises = [draw_noise(latents, 0.0, generator) for latents in first]
     hidden = PromptEncoder(base, {}).encode([f"a photo of a {w}" for w in words])
+    prompts = list(hidden.stacked())
     losses = torch.zeros(len(words))
     with layerwise(base.unet):
         for share in _NOISE_LEVELS:
-            steps = torch.full((len(latents),), int(share * last), device=base.device)
-            noisy = scheduler.add_noise(latents, noise, steps).to(base.unet.dtype)
-            velocity = scheduler.get_velocity(latents, noise, steps)
-            kind = scheduler.config.prediction_type
-            target = {"epsilon": noise, "v_prediction": velocity}.get(kind, latents)
-            for index, prompt in enumerate(hidden.stacked()):
-                text = prompt.expand(len(latents), -1, -1).to(base.unet.dtype)
-                predicted = base.unet(noisy, steps, text).sample.float()
-                losses[index] += (predicted - target).square().mean().cpu()
+            for latents, noise in zip(first, noises, strict=True):
+                losses += _losses(base, latents, noise, share, prompts)
     best, second = losses.argsort()[:2].tolist()
     return ClassWordGuess(words[best], words[second])
+
+
+def _losses(
+    base: Base,
+    latents: Float[Tensor, "n c h w"],
+    noise: Float[Tensor, "n c h w"],
+    share: float,
+    prompts: Sequence[Float[Tensor, "layers_tokens width"]],
+) -> Float[Tensor, " words"]:
+    """The summed loss of pictures of one size under each prompt at one noise level."""
+    scheduler = base.noise_scheduler()
+    last = scheduler.config.num_train_timesteps
+    steps = torch.full((len(latents),), int(share * last), device=base.device)
+    noisy = scheduler.add_noise(latents, noise, steps).to(base.unet.dtype)
+    velocity = scheduler.get_velocity(latents, noise, steps)
+    kind = scheduler.config.prediction_type
+    target = {"epsilon": noise, "v_prediction": velocity}.get(kind, latents)
+    losses: list[Tensor] = []
+    for prompt in prompts:
+        text = prompt.expand(len(latents), -1, -1).to(base.unet.dtype)
+        predicted = base.unet(noisy, steps, text).sample.float()
+        losses.append((predicted - target).square().mean((1, 2, 3)).sum())
+    return torch.stack(losses).cpu()

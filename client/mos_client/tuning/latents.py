@@ -1,8 +1,15 @@
-"""Pictures as cached latents: the VAE runs once, not once a step."""
+"""Pictures as cached latents: the VAE runs once, not once a step.
 
+Every picture gives several variants, all of one bucket (see `pictures.buckets`); the
+rows of a batch come from one bucket, so that they have one size.
+"""
+
+import hashlib
+import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,25 +18,143 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mos_client.pictures import Picture
+from mos_client.pictures.buckets import Crop, bucket_for, bucket_sizes, crop_of
 from mos_client.tuning.settings import TEMPLATES, TuneSettings
 from mos_shared.base import Base
 
-_LARGEST_CROP = 0.08  # of the side that a variant may lose
-_AT_ONCE = 8
+_LARGEST_CROP: Final = 0.08  # of the sides that a variant may lose
+_AT_ONCE: Final = 8
+
+TimeIds = tuple[int, int, int, int, int, int]
+"""Original height and width, top and left of the crop, target height and width."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one forward pass, all of one size."""
+
+    latents: Float[Tensor, "n c h w"]
+    captions: list[str]
+    masks: Float[Tensor, "n 1 h w"] | None
+    """Loss weights in 0..1; None where no picture of the bucket has a mask."""
+
+    subject_masks: Float[Tensor, "n 1 h w"] | None
+    """Share of subject per cell, 1 everywhere in a picture without a mask."""
+
+    sizes: list[TimeIds]
+    """What SDXL reads besides, per row."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """All variants of one size, in the order of their pictures."""
+
+    latents: Float[Tensor, "variants channels height width"]
+    """Scaled latents."""
+
+    captions: Sequence[Sequence[str]]
+    """Per variant, the captions that a step may choose between."""
+
+    masks: Float[Tensor, "variants 1 height width"] | None
+    """Share of subject at latent resolution; None where no picture has a mask."""
+
+    sizes: Sequence[TimeIds]
 
 
 @dataclass(frozen=True)
 class TrainingSet:
     """Everything a step draws from."""
 
-    latents: Float[Tensor, "variants channels height width"]
-    """Scaled latents of every variant of every picture."""
+    buckets: Sequence[Bucket]
 
-    captions: Sequence[Sequence[str]]
-    """Per variant, the captions that a step may choose between."""
+    def batch(self, chance: random.Random, size: int) -> Batch:
+        """Draw `size` rows of one bucket, with replacement.
 
-    masks: Float[Tensor, "variants 1 height width"] | None
-    """Loss weights in 0..1 at latent resolution; None where no picture has a mask."""
+        Buckets come in proportion to their variants. `chance` alone decides.
+        """
+        bucket = self.buckets[0]
+        if len(self.buckets) > 1:
+            counts = [len(each.latents) for each in self.buckets]
+            (bucket,) = chance.choices(self.buckets, counts)
+        rows = [chance.randrange(len(bucket.latents)) for _ in range(size)]
+        masks = None if bucket.masks is None else bucket.masks[rows]
+        return Batch(
+            bucket.latents[rows],
+            [chance.choice(bucket.captions[row]) for row in rows],
+            masks,
+            masks,
+            [bucket.sizes[row] for row in rows],
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of what is trained on, to notice changed pictures or captions."""
+        digest = hashlib.sha256()
+        for bucket in self.buckets:
+            for tensor in (bucket.latents, bucket.masks):
+                if tensor is not None:
+                    digest.update(json.dumps(list(tensor.shape)).encode())
+                    digest.update(tensor.contiguous().cpu().numpy().tobytes())
+            told = [[list(own) for own in bucket.captions], list(bucket.sizes)]
+            digest.update(json.dumps(told).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One picture as the model sees it, before the VAE."""
+
+    image: Image.Image
+    """RGB, of the bucket's size."""
+
+    mask: Image.Image | None
+    captions: Sequence[str]
+    time_ids: TimeIds
+
+
+def variants(
+    pictures: Sequence[Picture],
+    placeholder: str,
+    settings: TuneSettings,
+    *,
+    side: int,
+    unit: int,
+) -> Iterator[Variant]:
+    """What the model sees of every picture: the whole of it first, then crops.
+
+    A crop loses up to 8% of both sides, and may be mirrored.
+
+    Args:
+        pictures: The usable pictures.
+        placeholder: `<name>`, put where a caption says {}.
+        settings: Number of variants, flipping, seed.
+        side: See `bucket_sizes`.
+        unit: See `bucket_sizes`.
+    """
+    chance = random.Random(settings.seed)
+    buckets = bucket_sizes(side, unit)
+    for picture in pictures:
+        whole = picture.image.size
+        bucket = bucket_for(whole, buckets)
+        for number in range(settings.augmentations):
+            lost = 0.0 if number == 0 else chance.uniform(0, _LARGEST_CROP)
+            across, down = chance.random(), chance.random()
+            crop = crop_of(whole, bucket)
+            if number:
+                mirrored = settings.flip and chance.random() < 0.5
+                crop = crop_of(
+                    whole,
+                    bucket,
+                    lost=lost,
+                    across=across,
+                    down=down,
+                    mirrored=mirrored,
+                )
+            yield Variant(
+                _cut(picture.image, crop),
+                None if picture.mask is None else _cut(picture.mask, crop),
+                _captions(picture, placeholder),
+                crop.time_ids(whole),
+            )
 
 
 @torch.no_grad()
@@ -44,49 +169,38 @@ def training_set(
         placeholder: `<name>`, put where a caption says {}.
         settings: Number of variants, flipping, seed.
     """
-    chance = random.Random(settings.seed)
-    side = working_side(base)
-    images: list[Image.Image] = []
-    masks: list[Image.Image | None] = []
-    captions: list[Sequence[str]] = []
-    for picture in pictures:
-        for variant in range(settings.augmentations):
-            image, mask = _variant(picture, side, variant, settings.flip, chance)
-            images.append(image)
-            masks.append(mask)
-            captions.append(_captions(picture, placeholder))
-    latents = torch.cat(
-        [
-            _encode(base, images[first : first + _AT_ONCE])
-            for first in range(0, len(images), _AT_ONCE)
-        ]
+    seen = variants(
+        pictures,
+        placeholder,
+        settings,
+        side=working_side(base),
+        unit=working_unit(base),
     )
-    return TrainingSet(latents, tuple(captions), _loss_masks(masks, latents))
+    by_size: dict[tuple[int, int], list[Variant]] = {}
+    for variant in seen:
+        by_size.setdefault(variant.image.size, []).append(variant)
+    return TrainingSet(tuple(_bucket(base, by_size[size]) for size in sorted(by_size)))
 
 
 def working_side(base: Base) -> int:
     """Pixels of the square pictures the base works at."""
+    return _vae_factor(base) * int(base.unet.config.sample_size)
+
+
+def working_unit(base: Base) -> int:
+    """Pixels that a picture's sides must be multiples of to pass VAE and UNet."""
+    levels = len(base.unet.config.block_out_channels)
+    return _vae_factor(base) * 2 ** (levels - 1)
+
+
+def _vae_factor(base: Base) -> int:
     factor: int = 2 ** (len(base.vae.config.block_out_channels) - 1)
-    return factor * int(base.unet.config.sample_size)
+    return factor
 
 
-def _variant(
-    picture: Picture, side: int, variant: int, flip: bool, chance: random.Random
-) -> tuple[Image.Image, Image.Image | None]:
-    """The first variant is the whole picture; later ones lose a little at the edges."""
-    share = 0.0 if variant == 0 else chance.uniform(0, _LARGEST_CROP)
-    across, down = chance.random(), chance.random()
-    mirrored = flip and variant > 0 and chance.random() < 0.5
-
-    def cut(image: Image.Image) -> Image.Image:
-        short = min(image.size) * (1 - share)
-        left = (image.width - short) * (0.5 if variant == 0 else across)
-        top = (image.height - short) * (0.5 if variant == 0 else down)
-        box = (left, top, left + short, top + short)
-        resized = image.resize((side, side), Image.Resampling.LANCZOS, box=box)
-        return ImageOps.mirror(resized) if mirrored else resized
-
-    return cut(picture.image), None if picture.mask is None else cut(picture.mask)
+def _cut(image: Image.Image, crop: Crop) -> Image.Image:
+    resized = image.resize(crop.size, Image.Resampling.LANCZOS, box=crop.box)
+    return ImageOps.mirror(resized) if crop.mirrored else resized
 
 
 def _captions(picture: Picture, placeholder: str) -> Sequence[str]:
@@ -94,6 +208,21 @@ def _captions(picture: Picture, placeholder: str) -> Sequence[str]:
         return tuple(template.format(placeholder) for template in TEMPLATES)
     text = picture.caption.replace("{}", placeholder)
     return (text if placeholder in text else f"{placeholder}, {text}",)
+
+
+def _bucket(base: Base, own: Sequence[Variant]) -> Bucket:
+    latents = torch.cat(
+        [
+            _encode(base, [variant.image for variant in own[first : first + _AT_ONCE]])
+            for first in range(0, len(own), _AT_ONCE)
+        ]
+    )
+    return Bucket(
+        latents,
+        tuple(variant.captions for variant in own),
+        _subject_masks([variant.mask for variant in own], latents),
+        tuple(variant.time_ids for variant in own),
+    )
 
 
 def _encode(
@@ -108,7 +237,7 @@ def _encode(
     return scaled.float()
 
 
-def _loss_masks(
+def _subject_masks(
     masks: Sequence[Image.Image | None], latents: Float[Tensor, "n c h w"]
 ) -> Float[Tensor, "n 1 h w"] | None:
     if all(mask is None for mask in masks):

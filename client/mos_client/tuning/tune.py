@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,6 @@ from mos_client.tuning.adapters import lora_adapters, lora_factors
 from mos_client.tuning.checkpoint import (
     FILE,
     RunIdentity,
-    data_digest,
     load_checkpoint,
     save_checkpoint,
 )
@@ -83,12 +83,16 @@ def tune_concept(
 
     Raises:
         ConceptError: `name` cannot be a name.
-        TuningError: no pictures, an unknown class word, a foreign checkpoint, or a
-            loss that is not a number any more.
+        TuningError: no pictures, an unknown class word, a base in float16, a foreign
+            checkpoint, or a loss or gradients that are not finite.
     """
     checked_name(name, "concept")
     if not pictures:
         raise TuningError("no pictures to tune on")
+    if base.unet.dtype == torch.float16:
+        raise TuningError(
+            "float16 loses the small gradients of tuning; pass --precision bfloat16"
+        )
     generator = torch.Generator().manual_seed(settings.seed)
     data = training_set(base, pictures, f"<{name}>", settings)
     words = initial_words(base, class_word, generator, settings.method)
@@ -103,7 +107,7 @@ def tune_concept(
             name,
             class_word,
             settings.decisive(),
-            data_digest(data.latents, data.captions),
+            data.digest(),
         )
         run.go(identity, work_dir, resume, on_progress or (lambda _: None))
         lora = lora_factors(base)
@@ -169,13 +173,14 @@ class _Run:
         generator = torch.Generator().manual_seed(chance.randrange(_LARGEST_SEED))
         losses: list[torch.Tensor] = []
         for _ in range(settings.accumulate):
-            count = len(data.latents)
-            rows = [chance.randrange(count) for _ in range(settings.batch_size)]
+            batch = data.batch(chance, settings.batch_size)
             loss = self._objective.loss(
-                data.latents[rows],
-                [chance.choice(data.captions[row]) for row in rows],
+                batch.latents,
+                batch.captions,
                 generator,
-                masks=None if data.masks is None else data.masks[rows],
+                masks=batch.masks,
+                subjects=batch.subject_masks,
+                sizes=torch.tensor(batch.sizes),
             )
             (loss / settings.accumulate).backward()
             losses.append(loss.detach())
@@ -185,21 +190,21 @@ class _Run:
         return value
 
     def _broken_down(self, loss: float, work_dir: Path | None, saved: int) -> str:
-        settings = self._settings
-        rates = ("embedding_rate", "text_rate", "unet_rate")
-        said = ", ".join(f"{name} {getattr(settings, name):g}" for name in rates)
-        lower = f"--set unet_rate={settings.unet_rate / 4:g}"
+        names = ("embedding_rate", "text_rate", "unet_rate", "kv_rate")
+        rates = {name: getattr(self._settings, name) for name in names}
+        told = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate)
+        likely = [name for name in names[2:] if rates[name]] or [names[0]]
+        lower = " ".join(f"--set {name}={rates[name] / 4:g}" for name in likely)
         way = f"start anew with lower ones, such as {lower}"
         if work_dir is not None and saved:
             way = (
                 f"{work_dir / FILE} holds step {saved}: go on from it with --resume "
                 f"{lower}, or {way}"
             )
-        what = "is" if loss != loss or abs(loss) == float("inf") else "has gradients of"
-        value = f"{loss}" if what == "is" else "no finite size"
+        what = "has gradients that are not finite" if isfinite(loss) else f"is {loss}"
         return (
-            f"the loss {what} {value} at step {self._step + 1}: the rates are too high "
-            f"for this base ({said}); {way}"
+            f"the loss {what} at step {self._step + 1}: the rates are too high for "
+            f"this base ({told}); {way}"
         )
 
 
