@@ -1,7 +1,8 @@
 """The process that `mos-client join` supervises: Flower's SuperNode, guarded.
 
-Two things are added to Flower's own program. An app is checked before anything of it
-is stored (`flower_guard`). And the process ends when its main thread does: Flower's
+Three things are added to Flower's own program. An app is checked before anything of it
+is stored (`flower_guard`). An error's words are taken out of an answer
+(`supernode_errors`). And the process ends when its main thread does: Flower's
 Runtime API runs in a thread of its own, which would keep a node that has failed alive.
 """
 
@@ -17,11 +18,15 @@ import flwr.supernode.start_client_internal as flower_internals
 from flwr.supernode.cli import flower_supernode
 
 from mos_client.flower_guard import ForeignAppError, check_app
+from mos_client.supernode_errors import guarded_send
 from mos_client.supernode_names import JOURNAL_VARIABLE
 from mos_protocol.journal import Journal
 
+_SEND: Final = 2
 _GET_FAB: Final = 4
-"""Place of `get_fab` in what Flower 1.39's `_init_connection` yields."""
+_PUSH: Final = 6
+"""Places of `send`, `get_fab` and `push_object` in what Flower 1.39's
+`_init_connection` yields."""
 
 _connect = flower_internals._init_connection
 
@@ -43,6 +48,7 @@ def _guarded_connection(*arguments: Any, **options: Any) -> Iterator[tuple[Any, 
             return fab
 
         parts[_GET_FAB] = checked
+        parts[_SEND] = guarded_send(parts[_SEND], parts[_PUSH])
         _journal().write("connected")
         yield tuple(parts)
 

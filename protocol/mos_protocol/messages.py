@@ -249,7 +249,7 @@ class TuneAsk:
             steps=_one(values, "steps", int),
             seed=_one(values, "seed", int),
             rank=_one(values, "rank", int),
-            concept=_one(values, "concept", str) if "concept" in values else "",
+            concept=_one(values, "concept", str),
         )
 
 

@@ -100,7 +100,7 @@ def status_line(status: dict[str, Any]) -> str:
     version = f"release {release['version']}" if release else "no release yet"
     line = (
         f"{len(here)} of {len(admitted)} sites here{who}, "
-        f"{len(status['concepts'])} concepts, {version}"
+        f"{len(status['concepts'])} concept(s), {version}"
     )
     if status["fusing"] is not None:
         line += f", fusing {status['fusing']:.0%}"

@@ -180,6 +180,9 @@ class PromptEncoder:
         return max((own.shape[1] for own in words), default=1)
 
     def _unknown(self, name: str) -> str:
+        same = sorted(n for n in self._embeddings if n.endswith(f"/{name}"))
+        if same:
+            return f"<{name}> may be {' or '.join(f'<{n}>' for n in same)}; say which"
         known = ", ".join(f"<{n}>" for n in sorted(self._embeddings)) or "none"
         return f"<{name}> names no concept at hand; known: {known}"
 

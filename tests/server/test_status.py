@@ -66,7 +66,7 @@ def test_status_tells_who_is_here_and_what_is_under_way(centre: Centre) -> None:
     assert status["healthy"]
     assert status["counts"]["accepted"] == 1
     assert status_line(status) == (
-        "1 of 2 sites here (north), 1 concepts, no release yet, fusing 40%"
+        "1 of 2 sites here (north), 1 concept(s), no release yet, fusing 40%"
     )
     assert json.loads(json.dumps(status)) == status
 
