@@ -1,11 +1,11 @@
 """A tuning step of ours beside the paper's, written out plainly, and diffusers'.
 
-    python -m tests.benchmarks.tune [--base mini] [--turns 3] [--steps 4]
+    python -m tests.benchmarks.tune [--base mini] [--turns 2] [--steps 3]
 
 One JSON line for each base: `mini` on the processor, and where there is a CUDA device
 Stable Diffusion 1.5 in full size with random weights in bfloat16. All run at equal
 batch, rank, precision and adapters, in turns in one run. `ratio` is ours over the
-naive step's (see `other_tuning`) in steps per second, `to_lora` ours over diffusers'
+naive step's (see `_other_tuning`) in steps per second, `to_lora` ours over diffusers'
 text-to-image LoRA, which trains no words and neither tunes nor unfolds the text
 encoder. Times are medians over all steps but each turn's first.
 """
@@ -27,8 +27,8 @@ from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
 from mos_client.tuning.latents import working_side
 from mos_shared.base import Base, load_base
-from tests.benchmarks.bases import save_sd15
-from tests.benchmarks.other_tuning import naive_edlora, text_to_image_lora
+from tests.benchmarks._other_tuning import naive_edlora, text_to_image_lora
+from tests.benchmarks._sd15 import save_sd15
 from tests.support.pictures import save_pictures
 
 PICTURES: Final = 4
@@ -39,8 +39,8 @@ def main() -> None:
     """Print the lines."""
     parser = argparse.ArgumentParser(description="Tuning steps compared.")
     parser.add_argument("--base", default="mini")
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=3)
     options = parser.parse_args()
     base = load_base(options.base)
     print(json.dumps(_compare(base, options.base, options.turns, options.steps)))

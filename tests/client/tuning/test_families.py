@@ -105,7 +105,7 @@ def test_resumed_run_ends_at_the_same_bytes(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_stable_diffusion_1_5_in_full_width_on_a_gpu(tmp_path: Path) -> None:
-    from tests.benchmarks.bases import save_sd15
+    from tests.benchmarks._sd15 import save_sd15
 
     base = load_base(
         str(save_sd15(tmp_path / "base")), device="cuda", dtype=torch.bfloat16
