@@ -23,9 +23,9 @@ from mos_client.enrolment import read_welcome, site_name
 from mos_client.errors import IdentityError, PolicyError
 from mos_client.flower_site import HEARD_FILE, Site, site_of
 from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
+from mos_client.outbox import Outbox, OutboxEntry
 from mos_client.releases import ReleaseStore
-from mos_client.requests import Requests
+from mos_client.requests import RequestEntry, Requests
 from mos_protocol.errors import ReleaseError
 from mos_protocol.flower_records import blob_of, to_records, values_of
 from mos_protocol.messages import (
@@ -197,7 +197,8 @@ def _offers(home: SiteHome) -> tuple[Offer, ...]:
 
     Nothing follows on a change of key: it is signed anew once that is through.
     """
-    waiting = [*Outbox(home).entries(), *Requests(home).entries()]
+    waiting: list[OutboxEntry | RequestEntry] = []
+    waiting += [*Outbox(home).entries(), *Requests(home).entries()]
     waiting.sort(key=lambda entry: entry.counter)
     changes = [place for place, entry in enumerate(waiting) if not entry.concept]
     return tuple(

@@ -84,7 +84,7 @@ def has_ended(home: CentreHome) -> bool:
     """Whether the process of the ServerApp that last showed itself is gone."""
     try:
         pid = int((home.flower / ALIVE_FILE).read_text())
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
     except (OSError, ValueError, psutil.Error):
