@@ -38,9 +38,12 @@ def test_folder_becomes_a_concept_named_after_it(
     out = tmp_path / "concepts" / "rex.safetensors"
     words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 2)
     assert type_in(app, *words, "--class-word", "cat", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
     assert told["concept"] == "rex"
     assert told["pictures"] == 3
+    assert "memorisation check: no sample repeats" in " ".join(shown.err.split())
+    assert told["memorisation"]["repeats"] is False
     concept = Concept.from_bytes(out.read_bytes())
     assert concept.facts.class_word == "cat"
     left = sorted(path.name for path in out.parent.iterdir())
@@ -53,7 +56,16 @@ def test_concept_is_signed_into_the_outbox(
 ) -> None:
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
-    words: tuple[object, ...] = ("tune", "--data", data, "--out", out, "--base", base)
+    words: tuple[object, ...] = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+    )
     words += ("--steps", 1, "--class-word", "cat", "--site", "north", "--json")
     assert type_in(app, *words) == 0
     told = json.loads(capsys.readouterr().out)
@@ -71,7 +83,18 @@ def test_concept_that_is_not_to_be_shared_needs_no_keys(
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
     signature_path(out).write_bytes(b"an older concept's")
-    words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
+    words = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+        "--steps",
+        1,
+    )
     assert type_in(app, *words, "--class-word", "cat", "--no-share") == 0
     assert out.exists()
     assert not signature_path(out).exists()
@@ -85,7 +108,18 @@ def test_read_only_outbox_ends_in_one_line_and_keeps_the_concept(
     home.outbox.write_text("a file where the folder should be")
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
-    words = ("tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
+    words = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+        "--steps",
+        1,
+    )
     assert type_in(app, *words, "--class-word", "cat") == 2
     told = capsys.readouterr().err
     assert told.count("error:") == 1
@@ -103,7 +137,18 @@ def test_name_that_contradicts_the_enrolment_is_told_before_any_tuning(
     SiteHome.open(home.folder, create=True).set_name("north")
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
-    words = ("tune", "--data", data, "--out", out, "--base", base, "--site", "south")
+    words = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+        "--site",
+        "south",
+    )
     assert type_in(app, *words) == 2
     assert "called 'north'" in capsys.readouterr().err
     assert not out.exists()
@@ -115,7 +160,19 @@ def test_class_word_is_inferred_and_told(
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
     assert (
-        type_in(app, "tune", "--data", data, "--out", out, "--base", base, "--steps", 1)
+        type_in(
+            app,
+            "tune",
+            "--skip-privacy-check",
+            "--data",
+            data,
+            "--out",
+            out,
+            "--base",
+            base,
+            "--steps",
+            1,
+        )
         == 0
     )
     told = capsys.readouterr().err
@@ -128,7 +185,16 @@ def test_licence_that_cannot_be_signed_is_told_before_any_tuning(
 ) -> None:
     data = save_pictures(tmp_path / "rex")
     out = tmp_path / "rex.safetensors"
-    words = ("tune", "--data", data, "--out", out, "--base", base)
+    words = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+    )
     assert type_in(app, *words, "--licence", "all rights " * 50) == 2
     assert "printable characters" in capsys.readouterr().err.replace("\n", " ")
     assert not out.exists()
@@ -151,7 +217,16 @@ def test_unusable_files_are_named_and_the_rest_goes_on(
 ) -> None:
     data = spoil(save_pictures(tmp_path / "rex", count=2))
     out = tmp_path / "rex.safetensors"
-    words: tuple[object, ...] = ("tune", "--data", data, "--out", out, "--base", base)
+    words: tuple[object, ...] = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+    )
     words += ("--steps", 1, "--class-word", "cat", "--min-side", 32, "--json")
     assert type_in(app, *words) == 0
     told = capsys.readouterr()
@@ -169,7 +244,18 @@ def test_no_usable_picture_ends_in_one_line_and_writes_nothing(
     data = spoil(tmp_path / "rex")
     before = snapshot(tmp_path)
     out = tmp_path / "out" / "rex.safetensors"
-    words = ("tune", "--data", data, "--out", out, "--base", base, "--min-side", 32)
+    words = (
+        "tune",
+        "--skip-privacy-check",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--base",
+        base,
+        "--min-side",
+        32,
+    )
     assert type_in(app, *words) == 2
     told = capsys.readouterr().err
     assert told.count("error:") == 1
@@ -184,5 +270,16 @@ def test_unknown_base_ends_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = save_pictures(tmp_path / "rex")
-    assert type_in(app, "tune", "--data", data, "--base", tmp_path / "nowhere") == 2
+    assert (
+        type_in(
+            app,
+            "tune",
+            "--skip-privacy-check",
+            "--data",
+            data,
+            "--base",
+            tmp_path / "nowhere",
+        )
+        == 2
+    )
     assert "no such directory" in capsys.readouterr().err
