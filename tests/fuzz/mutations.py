@@ -99,12 +99,14 @@ def changed_bytes(source: random.Random, content: bytes) -> bytes:
 
 def any_bytes(source: random.Random, target: Target[Any]) -> bytes:
     """The whole blob, changed anywhere."""
-    return changed_bytes(source, target.honest.to_bytes())
+    content: bytes = target.honest.to_bytes()
+    return changed_bytes(source, content)
 
 
 def spliced(source: random.Random, target: Target[Any]) -> bytes:
     """The front of one honest blob, the back of another."""
-    one, two = target.honest.to_bytes(), target.other.to_bytes()
+    one: bytes = target.honest.to_bytes()
+    two: bytes = target.other.to_bytes()
     return one[: source.randrange(len(one))] + two[source.randrange(len(two)) :]
 
 
@@ -117,7 +119,7 @@ def mixed(source: random.Random, target: Target[Any]) -> bytes:
 
 def length_lies(source: random.Random, target: Target[Any]) -> bytes:
     """Another length of the envelope, or another magic."""
-    content = target.honest.to_bytes()
+    content: bytes = target.honest.to_bytes()
     magic = source.choice((BUNDLE_MAGIC, RELEASE_MAGIC, b"MOSB2\n", target.magic))
     length = source.choice((0, 1, len(target.honest.envelope) + 1, 2**31, 2**32 - 1))
     start = len(target.magic) + 4
@@ -275,7 +277,7 @@ def resigned(target: Target[Any], payload: bytes) -> bytes:
 
 def change_fields(source: random.Random, message: Message) -> None:
     """Change one field of a protobuf message, or of a message within it."""
-    field = source.choice(message.DESCRIPTOR.fields)
+    field: Any = source.choice(list(message.DESCRIPTOR.fields))
     if field.label == FieldDescriptor.LABEL_REPEATED:
         _change_repeated(source, getattr(message, field.name), field)
         return

@@ -30,7 +30,18 @@ MESSAGES: tuple[Any, ...] = (
     TuneAsk(5, 1),
     TuneAnswer((Offer("rex", "c" * 64, 1, 9),), ""),
 )
-VALUES = (*NUMBERS, *TEXTS, 1.5, True, b"x", None, [], [1], ["a", 1], ["\x1b[2J"])
+VALUES: tuple[Any, ...] = (
+    *NUMBERS,
+    *TEXTS,
+    1.5,
+    True,
+    b"x",
+    None,
+    [],
+    [1],
+    ["a", 1],
+    ["\x1b[2J"],
+)
 
 
 def texts_of(values: dict[str, Any]) -> list[str]:

@@ -136,7 +136,7 @@ class Federation:
         assert [f"{b.site}/{b.concept}" for b in bundles] == self.concepts
         for bundle in bundles:
             assert registry.bundle_bytes(bundle.digest)
-        previous, versions = "", []
+        previous, versions = "", list[int]()
         for record in registry.releases():
             facts = release_as_signed(registry.release(record.version), key)
             assert facts.previous_sha256 == previous
