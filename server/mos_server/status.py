@@ -45,10 +45,14 @@ def centre_status(
             {
                 "site": site.name,
                 "revoked": site.revoked,
-                "connected": site.name in facts.connected,
+                "connected": not site.revoked and site.name in facts.connected,
                 "heard": facts.connected.get(site.name),
                 "counter": site.counter,
-                "concepts": [b.concept for b in current if b.site == site.name],
+                "concepts": [
+                    bundle.concept
+                    for bundle in current
+                    if bundle.site == site.name and (site.kept or not site.revoked)
+                ],
             }
             for site in sites
         ],

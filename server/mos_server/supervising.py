@@ -12,7 +12,7 @@ door be shut, while the centre serves.
 import json
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,7 @@ from mos_server.status import (
 from mos_server.superlink import CONNECTION, SuperLink
 from mos_server.tls import Certificates, ensure_certificates
 from mos_server.watching import Watch
+from mos_shared.errors import MosError
 from mos_shared.files import write_atomically
 from mos_shared.locking import HeldError, locked
 
@@ -118,13 +119,15 @@ def serve_centre(
 
     def tell(event: Event) -> None:
         watch.see(event)
-        if event.kind == "published":
-            registry.prune_releases(settings.keep_releases)
-            registry.prune_bundles()
         watch.write()
         on_event(event)
-        if on_status is not None:
-            on_status(status_line(status()))
+        # A full disk must not end the service; what is left out here comes again.
+        with suppress(MosError):
+            if event.kind == "published":
+                registry.prune_releases(settings.keep_releases)
+                registry.prune_bundles()
+            if on_status is not None:
+                on_status(status_line(status()))
 
     with ExitStack() as stack:
         try:
