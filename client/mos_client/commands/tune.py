@@ -1,69 +1,151 @@
 """`mos-client tune`: pictures in, a concept out."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from mos_client.commands.options import HomeOption, JsonOption
-from mos_client.errors import SiteError
 from mos_shared.console import console, print_json, progress
-from mos_shared.errors import MosError
 
-if TYPE_CHECKING:
-    from mos_client.outbox import Outbox, OutboxEntry
+_DATA: Final = "Pictures and concept"
+_METHOD: Final = "Method"
+_MACHINE: Final = "Machine"
+_RUN: Final = "The run"
+_SIGNING: Final = "Signing and privacy"
 
 
 def tune(
-    data: Annotated[Path, typer.Option(help="Folder of pictures of one subject.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder of pictures of one subject.", rich_help_panel=_DATA),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The concept's file; NAME.safetensors here.")
+        Path | None,
+        typer.Option(
+            help="The concept's file; NAME.safetensors here.", rich_help_panel=_DATA
+        ),
     ] = None,
     concept: Annotated[
-        str | None, typer.Option(help="Its name; the folder's by default.")
+        str | None,
+        typer.Option(
+            help="Its name; concept.toml's, or the folder's.", rich_help_panel=_DATA
+        ),
     ] = None,
     class_word: Annotated[
-        str | None, typer.Option(help="Ordinary word for the subject, as `cat`.")
+        str | None,
+        typer.Option(
+            help="Ordinary word for the subject, as `cat`; the base finds one.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="Terms of use, recorded in it.", rich_help_panel=_DATA),
+    ] = None,
+    min_side: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels the short side of a picture needs.", rich_help_panel=_DATA
+        ),
     ] = None,
     base: Annotated[
-        str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
+        str,
+        typer.Option(
+            help="`mini`, a pipeline directory, or a hub name.",
+            rich_help_panel=_METHOD,
+        ),
     ] = "mini",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA pairs.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides everything random.")] = None,
-    min_side: Annotated[
-        int | None, typer.Option(help="Pixels the short side of a picture needs.")
+    steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps.", rich_help_panel=_METHOD)
+    ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Rank of the LoRA pairs.", rich_help_panel=_METHOD),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Decides everything random.", rich_help_panel=_METHOD),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="`ed-lora`, or `lora` for comparison.")
+        str | None,
+        typer.Option(
+            help="`ed-lora`, or `lora` for comparison.", rich_help_panel=_METHOD
+        ),
     ] = None,
     settings_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Another setting, as `snr_gamma=5`; repeatable."),
+        typer.Option(
+            "--set",
+            help="Another setting, as `snr_gamma=5`; repeatable.",
+            rich_help_panel=_METHOD,
+        ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
+        str,
+        typer.Option(
+            help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.", rich_help_panel=_MACHINE
+        ),
     ] = "auto",
     precision: Annotated[
         str,
-        typer.Option(help="Of the base: `auto`, `float32` or `bfloat16`."),
+        typer.Option(
+            help="Of the base: `auto`, `float32` or `bfloat16`.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = "auto",
-    licence: Annotated[str, typer.Option(help="Terms of use, recorded in it.")] = "",
-    resume: Annotated[bool, typer.Option(help="Go on with a stopped run.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Tune nothing; show what the model will see in NAME.check.png.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a stopped run.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    preview_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps between grids in .NAME.tuning/previews.", rich_help_panel=_RUN
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a TensorBoard log.", rich_help_panel=_RUN),
+    ] = None,
     share: Annotated[
-        bool, typer.Option(help="Sign it for the centre into the outbox.")
+        bool,
+        typer.Option(
+            help="Sign it for the centre into the outbox.", rich_help_panel=_SIGNING
+        ),
     ] = True,
     site: Annotated[
-        str | None, typer.Option(help="This site's name, until it has enrolled.")
+        str | None,
+        typer.Option(
+            help="This site's name, until it has enrolled.", rich_help_panel=_SIGNING
+        ),
     ] = None,
     skip_privacy_check: Annotated[
         bool,
-        typer.Option("--skip-privacy-check", help="Do not look for repeated pictures."),
+        typer.Option(
+            "--skip-privacy-check",
+            help="Do not look for repeated pictures.",
+            rich_help_panel=_SIGNING,
+        ),
     ] = False,
     metrics: Annotated[
         str | None,
-        typer.Option(help="CLIPModel directory that judges pictures for that check."),
+        typer.Option(
+            help="CLIPModel directory that judges pictures for that check.",
+            rich_help_panel=_SIGNING,
+        ),
     ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
@@ -71,13 +153,21 @@ def tune(
     """Tune an ED-LoRA concept on your pictures; they stay here.
 
     The concept is one file, and a signed copy of it waits in the outbox for the centre.
+    A `concept.toml` in the folder may give name, class_word, licence and captions.
     Ctrl-C keeps a checkpoint; --resume goes on to the same result.
     """
+    from mos_client.commands.signing import open_outbox, sign_into
+    from mos_client.commands.tune_check import check_run
+    from mos_client.commands.tune_progress import (
+        TuneDisplay,
+        preview_writer,
+        tensorboard_log,
+    )
     from mos_client.outbox import checked_terms
-    from mos_client.pictures import read_folder
+    from mos_client.pictures import read_concept_file, read_folder
     from mos_client.privacy import memorisation, metrics_for
-    from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-    from mos_client.tuning.class_word import infer_class_word
+    from mos_client.tuning import Previews, TuneSettings, tune_concept
+    from mos_client.tuning.class_word import check_class_word, infer_class_word
     from mos_client.tuning.latents import working_side
     from mos_protocol.blob import signature_path
     from mos_shared.base import load_base
@@ -85,8 +175,17 @@ def tune(
     from mos_shared.files import write_atomically
     from mos_shared.names import checked_name
 
-    name = checked_name(concept or data.resolve().name.lower(), "concept")
-    checked_terms(licence=licence, class_word=class_word or "")
+    told = read_concept_file(data)
+    name = checked_name(concept or told.name or data.resolve().name.lower(), "concept")
+    word = told.class_word if class_word is None else class_word
+    licence = (told.licence or "") if licence is None else licence
+    checked_terms(licence=licence, class_word=word or "")
+    path = out or Path(f"{name}.safetensors")
+    work_dir = path.parent / f".{name}.tuning"
+    previews = None
+    if preview_every is not None:
+        previews = Previews(preview_every, preview_writer(work_dir / "previews"))
+    log = None if tensorboard is None else tensorboard_log(tensorboard)
     where = pick_device(device)
     loaded = load_base(base, device=where, dtype=pick_dtype(precision, where))
     settings = TuneSettings.for_base(
@@ -101,22 +200,30 @@ def tune(
     folder = read_folder(data, min_side=settings.min_side or working_side(loaded))
     for line in folder.refused:
         console.print(f"left out: {line}", markup=False)
-    judge = None if skip_privacy_check else metrics_for(loaded, metrics)
-    outbox, owner = _outbox(home, site) if share else (None, "")
-    word = class_word
+    for line in folder.remarks:
+        console.print(f"note: {line}", markup=False)
+    if word is not None:
+        check_class_word(loaded, word)
+    judge = None if skip_privacy_check or check else metrics_for(loaded, metrics)
+    outbox, owner = open_outbox(home, site) if share and not check else (None, "")
     if word is None:
         guess = infer_class_word(loaded, folder.pictures, settings)
         word = guess.word
         console.print(f"class word: {guess.word} (next best: {guess.runner_up})")
-    path = out or Path(f"{name}.safetensors")
-    work_dir = path.parent / f".{name}.tuning"
+    if check:
+        shown = check_run(
+            folder,
+            loaded,
+            name=name,
+            class_word=word,
+            settings=settings,
+            path=path.with_suffix(".check.png"),
+        )
+        if json:
+            print_json(shown)
+        return
     with progress() as display:
-        task = display.add_task(f"tuning <{name}>", total=settings.steps, note="")
-
-        def show(now: TuneProgress) -> None:
-            note = f"loss {now.loss:.4f}"
-            display.update(task, completed=now.step, note=note)
-
+        shown_as = TuneDisplay(display, name, settings.steps, loaded.device, log)
         tuned = tune_concept(
             folder.pictures,
             base=loaded,
@@ -126,8 +233,11 @@ def tune(
             licence=licence,
             work_dir=work_dir,
             resume=resume,
-            on_progress=show,
+            on_progress=shown_as.show,
+            previews=previews,
         )
+    if log is not None:
+        log.close()
     content = tuned.to_bytes()
     # An older signature would not be this concept's.
     signature_path(path).unlink(missing_ok=True)
@@ -137,7 +247,7 @@ def tune(
         # Before it is signed, so that Ctrl-C still keeps it here.
         found = memorisation(tuned, folder.pictures, base=loaded, metrics=judge)
         console.print(found.sentence(), markup=False)
-    entry = None if outbox is None else _signed(outbox, content, owner, path)
+    entry = None if outbox is None else sign_into(outbox, content, owner, path)
     if json:
         result: dict[str, Any] = {
             "concept": name,
@@ -161,35 +271,10 @@ def tune(
         console.print(f"signed as site {owner}; `mos-client join` sends it")
 
 
-def _outbox(home: Path | None, wanted: str | None) -> "tuple[Outbox, str]":
-    """Where the concept is signed, and as whose, known before the hours of work."""
-    from mos_client.enrolment import site_name
-    from mos_client.home import SiteHome
-    from mos_client.outbox import Outbox
-
-    site = SiteHome.open(home, create=True)
-    return Outbox(site), site_name(site, wanted)
-
-
-def _signed(outbox: "Outbox", content: bytes, owner: str, path: Path) -> "OutboxEntry":
-    """Sign into the outbox, and beside the concept's own file."""
-    from mos_protocol.blob import signature_path
-    from mos_shared.files import write_atomically
-
-    try:
-        entry = outbox.put(content, owner)
-        envelope = outbox.bundle(entry.digest).envelope
-        write_atomically(signature_path(path), envelope)
-        return entry
-    except MosError as error:
-        raise SiteError(
-            f"{error}. The concept itself is whole: {path}; once this is mended, "
-            f"`mos-client share {path}` signs it"
-        ) from error
-
-
 def _forget(work_dir: Path) -> None:
-    """Remove the checkpoint of a run that is done."""
-    import shutil
+    """Remove the checkpoint of a run that is done; its previews stay."""
+    from mos_client.tuning.checkpoint import FILE
 
-    shutil.rmtree(work_dir, ignore_errors=True)
+    (work_dir / FILE).unlink(missing_ok=True)
+    with suppress(OSError):  # previews are still in it
+        work_dir.rmdir()

@@ -4,17 +4,23 @@
         anything.png      jpg, png, webp, bmp, tiff, gif (its first frame)
         anything.txt      optional caption; {} or <name> marks the concept
         anything.mask.png optional mask, white where the subject is
+        concept.toml      optional, see `concept_file`
 
 What cannot be used is named with its reason, never silently skipped; the rest goes on.
+Of pictures with equal pixels one is used; pictures that look alike are only named.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
+from mos_client.pictures.concept_file import FILE, read_concept_file
+from mos_client.pictures.duplicates import near_duplicates
+from mos_client.pictures.opening import open_picture
 from mos_shared.errors import DataError
 
 SUFFIXES: Final = frozenset(
@@ -38,6 +44,10 @@ class Picture:
     mask: Image.Image | None
     """8-bit grey, of the picture's size, white where the subject is."""
 
+    defaults: Sequence[str] = ()
+    """What it may be captioned with where it brings no caption; {} or <name> marks the
+    concept. The usual templates where this is empty, too."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -46,6 +56,9 @@ class Folder:
     pictures: Sequence[Picture]
     refused: Sequence[str]
     """One line for every file left out, with the reason."""
+
+    remarks: Sequence[str] = ()
+    """One line for every picture that is used and had better be looked at."""
 
 
 def read_folder(folder: Path, *, min_side: int) -> Folder:
@@ -57,12 +70,14 @@ def read_folder(folder: Path, *, min_side: int) -> Folder:
             to fit.
 
     Raises:
-        DataError: no such folder, or not one usable picture in it.
+        DataError: no such folder, a broken `concept.toml`, or not one usable picture.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; --data takes a folder of pictures")
+    defaults = read_concept_file(folder).captions
     pictures: list[Picture] = []
     refused: list[str] = []
+    seen: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith(".") or _goes_with(path):
             continue
@@ -70,13 +85,21 @@ def read_folder(folder: Path, *, min_side: int) -> Folder:
             refused.append(f"{path.name}: not a picture ({path.suffix or 'no suffix'})")
             continue
         try:
-            pictures.append(_read(path, min_side))
+            picture = _read(path, min_side, defaults)
         except DataError as error:
             refused.append(str(error))
+            continue
+        first = seen.setdefault(_pixels(picture.image), path.name)
+        if first != path.name:
+            refused.append(f"{path.name}: the same picture as {first}")
+            continue
+        pictures.append(picture)
     if not pictures:
         reasons = "; ".join(refused) or "it is empty"
         raise DataError(f"{folder}: no usable picture: {reasons}")
-    return Folder(tuple(pictures), tuple(refused))
+    names = [picture.path.name for picture in pictures]
+    alike = near_duplicates(names, [picture.image for picture in pictures])
+    return Folder(tuple(pictures), tuple(refused), tuple(alike))
 
 
 def _goes_with(path: Path) -> bool:
@@ -84,13 +107,13 @@ def _goes_with(path: Path) -> bool:
     if path.name.endswith(_MASK):
         return True
     if path.suffix == ".toml":
-        return path.name == "concept.toml"
+        return path.name == FILE
     has_picture = any(path.with_suffix(suffix).exists() for suffix in SUFFIXES)
     return path.suffix in _BESIDE and has_picture
 
 
-def _read(path: Path, min_side: int) -> Picture:
-    image = _open(path)
+def _read(path: Path, min_side: int, defaults: Sequence[str]) -> Picture:
+    image = open_picture(path)
     if min(image.size) < min_side:
         raise DataError(
             f"{path.name}: {image.width}x{image.height} pixels; at least {min_side} "
@@ -100,7 +123,7 @@ def _read(path: Path, min_side: int) -> Picture:
     mask_path = path.with_name(path.stem + _MASK)
     mask = None
     if mask_path.exists():
-        mask = _open(mask_path).convert("L")
+        mask = open_picture(mask_path).convert("L")
         if mask.size != image.size:
             raise DataError(
                 f"{mask_path.name}: {mask.width}x{mask.height} pixels, its picture has "
@@ -112,21 +135,9 @@ def _read(path: Path, min_side: int) -> Picture:
             text = caption.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{caption.name}: not readable text ({error})") from error
-    return Picture(path, image, text, mask)
+    return Picture(path, image, text or None, mask, defaults)
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            turned = ImageOps.exif_transpose(opened)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path.name}: not a readable picture ({reason})") from error
-    if turned.mode.startswith("I;16"):
-        return turned.point(lambda value: value / 256).convert("L").convert("RGB")
-    if turned.has_transparency_data:
-        whole = turned.convert("RGBA")
-        white = Image.new("RGBA", whole.size, "white")
-        return Image.alpha_composite(white, whole).convert("RGB")
-    return turned.convert("RGB")
+def _pixels(image: Image.Image) -> str:
+    """What two pictures with equal pixels share."""
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()

@@ -11,11 +11,12 @@ from torch import Tensor
 from mos_client.pictures import Picture
 from mos_client.tuning.latents import training_set
 from mos_client.tuning.loss import draw_noise
+from mos_client.tuning.objective import added_conditions
 from mos_client.tuning.settings import TuneSettings
 from mos_shared.base import Base
 from mos_shared.errors import TuningError
 from mos_shared.layerwise import layerwise
-from mos_shared.prompts import PromptEncoder
+from mos_shared.prompts import EncodedPrompts, PromptEncoder
 
 COMMON_WORDS: Final = (
     *("cat", "dog", "bird", "fish", "horse", "person", "man", "woman", "child"),
@@ -36,6 +37,26 @@ class ClassWordGuess:
     runner_up: str
 
 
+def check_class_word(base: Base, word: str) -> None:
+    """Refuse a class word that is not one token of every tokenizer of the base.
+
+    V_class starts from one token's embedding; the mean of several means nothing to the
+    text encoder.
+
+    Raises:
+        TuningError: it is several tokens, none, or unknown.
+    """
+    for tokenizer in base.tokenizers.values():
+        ids = tokenizer(word, add_special_tokens=False).input_ids
+        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
+            continue
+        what = f"{len(ids)} tokens" if len(ids) > 1 else "unknown"
+        raise TuningError(
+            f"class word {word!r}: {what} to this base, it takes one known token; pass "
+            "a plainer word such as `cat` with --class-word, or leave it out"
+        )
+
+
 @torch.no_grad()
 def infer_class_word(
     base: Base, pictures: Sequence[Picture], settings: TuneSettings
@@ -46,10 +67,10 @@ def infer_class_word(
     (Li et al., Your Diffusion Model is Secretly a Zero-Shot Classifier, 2023).
 
     Raises:
-        TuningError: the base's list of words is too short, or the base is SDXL.
+        TuningError: the base's list of words is too short.
     """
     words = tuple(base.defaults.get("tune", {}).get("class_words", COMMON_WORDS))
-    if len(words) < 2 or base.is_xl:
+    if len(words) < 2:
         raise TuningError(
             "the class word cannot be inferred on this base; pass --class-word"
         )
@@ -57,8 +78,7 @@ def infer_class_word(
     first = [bucket.latents[:: settings.augmentations] for bucket in data.buckets]
     generator = torch.Generator().manual_seed(settings.seed)
     noises = [draw_noise(latents, 0.0, generator) for latents in first]
-    hidden = PromptEncoder(base, {}).encode([f"a photo of a {w}" for w in words])
-    prompts = list(hidden.stacked())
+    prompts = PromptEncoder(base, {}).encode([f"a photo of a {w}" for w in words])
     losses = torch.zeros(len(words))
     with layerwise(base.unet):
         for share in _NOISE_LEVELS:
@@ -73,7 +93,7 @@ def _losses(
     latents: Float[Tensor, "n c h w"],
     noise: Float[Tensor, "n c h w"],
     share: float,
-    prompts: Sequence[Float[Tensor, "layers_tokens width"]],
+    prompts: EncodedPrompts,
 ) -> Float[Tensor, " words"]:
     """The summed loss of pictures of one size under each prompt at one noise level."""
     scheduler = base.noise_scheduler()
@@ -84,8 +104,12 @@ def _losses(
     kind = scheduler.config.prediction_type
     target = {"epsilon": noise, "v_prediction": velocity}.get(kind, latents)
     losses: list[Tensor] = []
-    for prompt in prompts:
-        text = prompt.expand(len(latents), -1, -1).to(base.unet.dtype)
-        predicted = base.unet(noisy, steps, text).sample.float()
+    for word in range(len(prompts.hidden)):
+        rows = [word] * len(latents)
+        pooled = None if prompts.pooled is None else prompts.pooled[rows]
+        own = EncodedPrompts(prompts.hidden[rows], pooled)
+        text = own.stacked().to(base.unet.dtype)
+        conditions = added_conditions(base, own, latents)
+        predicted = base.unet(noisy, steps, text, **conditions).sample.float()
         losses.append((predicted - target).square().mean((1, 2, 3)).sum())
     return torch.stack(losses).cpu()

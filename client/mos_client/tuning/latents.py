@@ -106,6 +106,7 @@ class Variant:
     image: Image.Image
     """RGB, of the bucket's size."""
 
+    picture: Picture
     mask: Image.Image | None
     captions: Sequence[str]
     time_ids: TimeIds
@@ -151,6 +152,7 @@ def variants(
                 )
             yield Variant(
                 _cut(picture.image, crop),
+                picture,
                 None if picture.mask is None else _cut(picture.mask, crop),
                 _captions(picture, placeholder),
                 crop.time_ids(whole),
@@ -204,10 +206,9 @@ def _cut(image: Image.Image, crop: Crop) -> Image.Image:
 
 
 def _captions(picture: Picture, placeholder: str) -> Sequence[str]:
-    if picture.caption is None:
-        return tuple(template.format(placeholder) for template in TEMPLATES)
-    text = picture.caption.replace("{}", placeholder)
-    return (text if placeholder in text else f"{placeholder}, {text}",)
+    own = [picture.caption] if picture.caption else picture.defaults or TEMPLATES
+    texts = [text.replace("{}", placeholder) for text in own]
+    return tuple(t if placeholder in t else f"{placeholder}, {t}" for t in texts)
 
 
 def _bucket(base: Base, own: Sequence[Variant]) -> Bucket:

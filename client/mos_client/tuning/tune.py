@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from PIL import Image
 
 from mos_client.pictures import Picture
 from mos_client.tuning.adapters import lora_adapters, lora_factors
@@ -30,6 +31,7 @@ from mos_client.tuning.latents import TrainingSet, training_set
 from mos_client.tuning.memory import gradient_checkpointing
 from mos_client.tuning.objective import Objective
 from mos_client.tuning.optimiser import Optimiser
+from mos_client.tuning.preview import preview_sheet
 from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.words import Words, initial_words
 from mos_shared.base import Base
@@ -56,6 +58,26 @@ class TuneProgress:
 OnProgress = Callable[[TuneProgress], None]
 
 
+@dataclass(frozen=True)
+class Previews:
+    """Grids of what the concept shows while it is tuned (see `preview`)."""
+
+    every: int
+    """Steps from one grid to the next."""
+
+    show: Callable[[int, Image.Image], None]
+    """Takes the number of steps done and the grid."""
+
+    def __post_init__(self) -> None:
+        """Refuse a count below 1.
+
+        Raises:
+            TuningError: it is.
+        """
+        if self.every < 1:
+            raise TuningError(f"--preview-every {self.every}: at least 1 step")
+
+
 def tune_concept(
     pictures: Sequence[Picture],
     *,
@@ -67,6 +89,7 @@ def tune_concept(
     work_dir: Path | None = None,
     resume: bool = False,
     on_progress: OnProgress | None = None,
+    previews: Previews | None = None,
 ) -> Concept:
     """Tune a concept on some pictures.
 
@@ -80,6 +103,7 @@ def tune_concept(
         work_dir: Where checkpoints go; none are written without it.
         resume: Go on from the checkpoint in `work_dir`, to the same result.
         on_progress: Called after every step.
+        previews: Grids to be drawn now and then; they change nothing of the result.
 
     Raises:
         ConceptError: `name` cannot be a name.
@@ -98,10 +122,9 @@ def tune_concept(
     words = initial_words(base, class_word, generator, settings.method)
     with (
         lora_adapters(base, settings.rank, generator),
-        layerwise(base.unet),
         gradient_checkpointing(base, wanted=settings.gradient_checkpointing),
     ):
-        run = _Run(base, name, words, data, settings)
+        run = _Run(base, name, words, data, settings, previews)
         identity = RunIdentity(
             base.inventory.base,
             name,
@@ -125,8 +148,10 @@ class _Run:
         words: Words,
         data: TrainingSet,
         settings: TuneSettings,
+        previews: Previews | None,
     ) -> None:
-        self._data, self._settings = data, settings
+        self._base, self._name, self._words = base, name, words
+        self._data, self._settings, self._previews = data, settings, previews
         self._objective = Objective(base, name, words, settings)
         self._optimiser = Optimiser(base, words, settings)
         self._step = 0
@@ -153,6 +178,7 @@ class _Run:
                 kept = loss if smooth is None else smooth
                 smooth = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
                 tell(TuneProgress(self._step, self._settings.steps, smooth))
+                self._preview()
                 if work_dir is not None and self._step % CHECKPOINT_EVERY == 0:
                     save_checkpoint(work_dir, identity, self._step, parameters, adam)
                     saved = self._step
@@ -160,6 +186,12 @@ class _Run:
             if work_dir is not None and self._step > saved:
                 save_checkpoint(work_dir, identity, self._step, parameters, adam)
             raise
+
+    def _preview(self) -> None:
+        previews = self._previews
+        if previews is not None and self._step % previews.every == 0:
+            sheet = preview_sheet(self._base, self._name, self._words)
+            previews.show(self._step, sheet)
 
     def _gradients(self, work_dir: Path | None, saved: int) -> float:
         """Leave the next step's gradients on the parameters; its loss.
@@ -174,15 +206,16 @@ class _Run:
         losses: list[torch.Tensor] = []
         for _ in range(settings.accumulate):
             batch = data.batch(chance, settings.batch_size)
-            loss = self._objective.loss(
-                batch.latents,
-                batch.captions,
-                generator,
-                masks=batch.masks,
-                subjects=batch.subject_masks,
-                sizes=torch.tensor(batch.sizes),
-            )
-            (loss / settings.accumulate).backward()
+            with layerwise(self._base.unet):
+                loss = self._objective.loss(
+                    batch.latents,
+                    batch.captions,
+                    generator,
+                    masks=batch.masks,
+                    subjects=batch.subject_masks,
+                    sizes=torch.tensor(batch.sizes),
+                )
+                (loss / settings.accumulate).backward()
             losses.append(loss.detach())
         value, finite = self._optimiser.finite(torch.stack(losses).mean())
         if not finite:
