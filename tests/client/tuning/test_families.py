@@ -8,6 +8,7 @@ import torch
 
 from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
+from mos_client.tuning.class_word import infer_class_word
 from mos_shared.applying import as_fused
 from mos_shared.base import Base, load_base
 from mos_shared.concept import Concept
@@ -88,6 +89,14 @@ def test_file_opens_and_changes_what_is_drawn(base: Base, concept: Concept) -> N
         drawn = sampler.sample(named, seeds=[0], steps=2)[0]
     assert before.tobytes() != on_it.tobytes()
     assert on_it.tobytes() != drawn.tobytes()
+
+
+def test_base_itself_names_the_class(base: Base, pictures: list[Picture]) -> None:
+    words = {"class_words": ["cat", "dog"]}
+    guess = infer_class_word(
+        replace(base, defaults={"tune": words}), pictures, SETTINGS
+    )
+    assert {guess.word, guess.runner_up} == {"cat", "dog"}
 
 
 def test_resumed_run_ends_at_the_same_bytes(
