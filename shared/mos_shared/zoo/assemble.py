@@ -37,7 +37,8 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "scheduler": "DPMSolverMultistepScheduler",
         "width": 64,
         "height": 64,
-        "lead": 0.5,
+        "lead": 0.25,
+        "isolation": 1.0,
     },
     "tune": {
         "steps": 360,
