@@ -108,6 +108,7 @@ def test_controlnet_gives_the_stock_pipelines_picture(
     assert np.abs(ours - draw(base)).max() > 1
 
 
+@pytest.mark.filterwarnings("ignore:The decode_latents method:FutureWarning")
 def test_adapter_gives_the_stock_pipelines_picture(base: Base, adapter: str) -> None:
     ours = draw(base, Control(adapter, picture(), 0.7))
     theirs = stock(
