@@ -43,7 +43,7 @@ def boxes(count: int) -> list[Box]:
 
 
 def regional_layout(subjects: Sequence[str], kinds: Sequence[str], side: int) -> Layout:
-    """A wide picture, each subject in its own square; the context tells the scene.
+    """A wide picture, each subject in its own square.
 
     Args:
         subjects: Placeholders, or "a cat" and so on for the bare base.
@@ -51,7 +51,7 @@ def regional_layout(subjects: Sequence[str], kinds: Sequence[str], side: int) ->
         side: Pixels of one square, and of the picture's height.
     """
     regions = tuple(
-        Region(subject, box)
+        Region(f"{subject} {CONTEXT}", box)
         for subject, box in zip(subjects, boxes(len(subjects)), strict=True)
     )
     context = f"a photo of {_listed(kinds)} {CONTEXT}"

@@ -126,7 +126,7 @@ def _layout(subjects: Sequence[Subject], way: str, place: str, side: int) -> Lay
     if way == "one prompt":
         return Layout(_prompt([f"<{s.name}>" for s in subjects], place), width, side)
     regions = tuple(
-        Region(f"<{subject.name}>", box)
+        Region(f"<{subject.name}> {place}", box)
         for subject, box in zip(subjects, _boxes(len(subjects)), strict=True)
     )
     context = _prompt([f"a {s.class_word}" for s in subjects], place)

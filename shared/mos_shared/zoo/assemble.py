@@ -37,7 +37,7 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "scheduler": "DPMSolverMultistepScheduler",
         "width": 64,
         "height": 64,
-        "lead": 0.25,
+        "lead": 0.3,
         "isolation": 1.0,
     },
     "tune": {
