@@ -6,6 +6,7 @@ from mos_client.commands.concepts import concepts
 from mos_client.commands.enroll import enroll
 from mos_client.commands.export import export
 from mos_client.commands.import_ import import_
+from mos_client.commands.inspect import inspect
 from mos_client.commands.join import join
 from mos_client.commands.layout import layout
 from mos_client.commands.releases import releases
@@ -29,6 +30,7 @@ app.command()(status)
 app.command()(releases)
 app.command()(withdraw)
 app.command()(concepts)
+app.command()(inspect)
 app.command()(verify)
 app.command("import")(import_)
 app.command()(export)
