@@ -39,5 +39,5 @@ def mount_small_disk(folder: Path, size_bytes: int) -> bool:
 
 
 def unmount(folder: Path) -> None:
-    """Take the disk away again."""
-    subprocess.run(["umount", str(folder)], check=True)
+    """Take the disk away again, once nobody holds a file of it open."""
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
