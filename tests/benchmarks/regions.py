@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.regions [--base mini] [--regions 3] [--turns 7]
 
-One JSON line for the CPU, one for a GPU. Three ways to sample, at equal size, steps, batch, seed and scheduler,
-take turns in one run; every figure is a median over the turns, and `ratio` that of each
-turn's own ratio. On the CPU it is the process's CPU time that counts, so that other
-programs do not; on a GPU, wall time.
+One JSON line for the CPU, one for a GPU. Three ways to sample, at equal size, steps,
+batch, seed and scheduler, take turns in one run; every figure is a median over the
+turns, and `ratio` that of each turn's own ratio. On the CPU it is the process's CPU
+time that counts, so that other programs do not; on a GPU, wall time.
 
 - `stock`: the diffusers pipeline with one prompt, through `Sampler` without regions;
 - `ours`: regions that count in every step (`lead` 0; `--own-lead` for the base's own);
