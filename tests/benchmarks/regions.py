@@ -82,7 +82,8 @@ class PublishedProcessor:
             total[rows, columns] += 1
         inside = total > 0
         result = torch.where(inside, mixed / torch.where(inside, total, 1), result)
-        return attn.to_out[1](attn.to_out[0](result.flatten(1, 2)))
+        final: Tensor = attn.to_out[1](attn.to_out[0](result.flatten(1, 2)))
+        return final
 
     @staticmethod
     def attended(attn: Any, query: Tensor, text: Tensor) -> Tensor:
@@ -91,7 +92,8 @@ class PublishedProcessor:
         q, k, v = (attn.head_to_batch_dim(t).contiguous() for t in (query, key, value))
         scores = torch.einsum("bid,bjd->bij", q, k) * attn.scale
         output = torch.einsum("bij,bjd->bid", scores.softmax(-1), v)
-        return attn.batch_to_head_dim(output)
+        joined: Tensor = attn.batch_to_head_dim(output)
+        return joined
 
 
 def main() -> None:
@@ -152,7 +154,7 @@ def on_gpu(count: int, turns: int) -> dict[str, Any]:
         sample_size=64, cross_attention_dim=768, attention_head_dim=8
     ).to("cuda", torch.bfloat16)
     batch, layers = 4, len(cross_attentions(unet))
-    like = {"device": "cuda", "dtype": torch.bfloat16}
+    like: dict[str, Any] = {"device": "cuda", "dtype": torch.bfloat16}
     hidden = torch.randn(count + 1, layers, TOKENS, 768, **like)
     layout = Layout(
         "", 512, 512, regions=tuple(Region("", box) for box in boxes_of(count))

@@ -275,14 +275,14 @@ def _batches(layouts: Sequence[Layout], batch_size: int) -> list[tuple[int, int]
 @contextmanager
 def _scheduler(base: Base, name: str) -> Iterator[None]:
     """Let the pipeline use a scheduler by name."""
-    family = getattr(diffusers, name, None)
+    family: Any = getattr(diffusers, name, None)
     if not (isinstance(family, type) and issubclass(family, SchedulerMixin)):
         raise LayoutError(
             f"scheduler {name!r}: diffusers has none of that name here; there are "
             "DDIMScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler and others"
         )
     kept = base.pipeline.scheduler
-    base.pipeline.scheduler = family.from_config(kept.config)
+    base.pipeline.scheduler = getattr(diffusers, name).from_config(kept.config)
     try:
         yield
     finally:
