@@ -22,7 +22,7 @@ from mos_shared.inventory import Inventory
 SD15: Final = "sd15"
 """Names the shapes of Stable Diffusion 1.5, of which no weights are needed."""
 
-_SD15_TEXT: Final = {
+_SD15_TEXT: Final[dict[str, Any]] = {
     "vocab_size": 49408,
     "hidden_size": 768,
     "intermediate_size": 3072,
