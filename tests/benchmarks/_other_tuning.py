@@ -41,7 +41,7 @@ def naive_edlora(
     layers, first = base.inventory.layers, len(tokenizer)
     original = encoder.get_input_embeddings()
     table = _extended(original, first, layers, class_ids(base, "cat", "text_encoder"))
-    encoder.set_input_embeddings(table)
+    _replace(encoder, original, table)
     chance = random.Random(_SEED)
     generator = torch.Generator().manual_seed(_SEED)
     scheduler = base.noise_scheduler()
@@ -50,6 +50,7 @@ def naive_edlora(
             lora_adapters(base, settings.rank, generator),
             layerwise(base.unet),
         ):
+            table.weight.requires_grad_(True)  # PEFT froze what it does not know
             optimiser = torch.optim.AdamW(
                 [
                     {"params": [table.weight], "lr": settings.embedding_rate},
@@ -87,7 +88,7 @@ def naive_edlora(
 
             yield step
     finally:
-        encoder.set_input_embeddings(original)
+        _replace(encoder, table, original)
 
 
 @contextmanager
@@ -142,6 +143,12 @@ def _extended(
         table.weight[: len(old)] = old
         table.weight[first + 1 : first + 2 * layers : 2] = old[list(class_word)].mean(0)
     return table
+
+
+def _replace(encoder: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` where `old` is, whatever this transformers calls the place."""
+    (name,) = (name for name, module in encoder.named_modules() if module is old)
+    encoder.set_submodule(name, new)
 
 
 def _ids(base: Base, caption: str, new: int) -> list[int]:
