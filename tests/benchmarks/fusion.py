@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
@@ -48,7 +49,7 @@ from mos_shared.applying import applied
 from mos_shared.base import Base, load_base
 from mos_shared.concept import Concept, LoraFactors
 from mos_shared.prompts import PromptEncoder
-from tests.benchmarks.bases import save_sd15
+from tests.benchmarks._sd15 import save_sd15
 from tests.support.concepts import random_concept
 
 PUBLISHED: Final = FusionSettings(
@@ -131,12 +132,10 @@ def compare_solves(base: Base, count: int, settings: FusionSettings) -> None:
         factors = [concept.lora[module] for concept in concepts]
         weight = base.projections[module].weight
         on_rows, row_seconds = timed(
-            lambda i=inputs, f=factors, w=weight, n=iterations: published_update(
-                i, f, w, iterations=n
-            )
+            partial(published_update, inputs, factors, weight, iterations=iterations)
         )
         on_moments, moment_seconds = timed(
-            lambda t=narrow, n=iterations: lbfgs_update(t, iterations=n)
+            partial(lbfgs_update, narrow, iterations=iterations)
         )
         rows.seconds += row_seconds
         moments.seconds += moment_seconds

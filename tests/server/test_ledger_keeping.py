@@ -6,7 +6,7 @@ import pytest
 
 from mos_client.home import SiteHome
 from mos_server.fusion import FusionSettings
-from mos_server.fusion import ledger as ledger_module
+from mos_server.fusion.capture import capture
 from mos_server.ledger_keeping import fuse_standing
 from mos_shared.base import Base, load_base
 from tests.support.bases import save_tiny_sd
@@ -37,13 +37,13 @@ class Captures:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
-        real = ledger_module.capture
+        real = capture
 
         def counted(base, lora, words, *args, **more):  # type: ignore[no-untyped-def]
             self.made.append(next(iter(words), ""))
             return real(base, lora, words, *args, **more)
 
-        monkeypatch.setattr(ledger_module, "capture", counted)
+        monkeypatch.setattr("mos_server.fusion.ledger.capture", counted)
 
     def since(self) -> list[str]:
         made, self.made = self.made, []

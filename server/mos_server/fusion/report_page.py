@@ -107,7 +107,9 @@ def _legend(most: float) -> str:
 
 def _most_spill(concepts: Mapping[str, Any]) -> float:
     """The top of the scale of concept against concept; 1% at least."""
-    found = [share for one in concepts.values() for share in one["spill"].values()]
+    found: list[float] = [
+        share for one in concepts.values() for share in one["spill"].values()
+    ]
     return max([0.01, *found])
 
 

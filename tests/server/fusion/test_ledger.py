@@ -13,7 +13,7 @@ import torch
 
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
-from mos_server.fusion import ledger as ledger_module
+from mos_server.fusion.capture import capture
 from mos_shared.base import Base, load_base
 from mos_shared.concept import Concept, FusedModel, LoraFactors
 from mos_shared.errors import BaseMismatchError, StorageError
@@ -43,7 +43,7 @@ def concepts(base: Base) -> dict[str, Concept]:
 def captured_once() -> Iterator[None]:
     """Equal captures of these tests are made once: they are what takes long."""
     kept: dict[tuple[object, ...], dict[str, torch.Tensor]] = {}
-    real = ledger_module.capture
+    real = capture
 
     def once(
         base: Base, lora: Any, words: Any, prompts: Any, settings: Any, **more: Any
@@ -55,7 +55,7 @@ def captured_once() -> Iterator[None]:
         return {name: gram.clone() for name, gram in kept[key].items()}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ledger_module, "capture", once)
+        patch.setattr("mos_server.fusion.ledger.capture", once)
         yield
 
 
