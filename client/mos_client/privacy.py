@@ -194,7 +194,8 @@ def _distances(
     rows, columns = _pixels(first), _pixels(second)
     mirrored = _pixels([ImageOps.mirror(image) for image in second])
     nearer = torch.minimum(torch.cdist(rows, columns), torch.cdist(rows, mirrored))
-    return nearer / rows.shape[1] ** 0.5
+    apart: Tensor = nearer / rows.shape[1] ** 0.5
+    return apart
 
 
 def _pixels(images: Sequence[Image.Image]) -> Float[Tensor, "n values"]:
