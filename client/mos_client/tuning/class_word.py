@@ -38,23 +38,20 @@ class ClassWordGuess:
 
 
 def check_class_word(base: Base, word: str) -> None:
-    """Refuse a class word that is not one token of every tokenizer of the base.
+    """Refuse a class word that holds what a tokenizer of the base does not know.
 
-    V_class starts from one token's embedding; the mean of several means nothing to the
-    text encoder.
+    Of several known tokens V_class starts from the mean.
 
     Raises:
-        TuningError: it is several tokens, none, or unknown.
+        TuningError: it has no token, or an unknown one.
     """
     for tokenizer in base.tokenizers.values():
         ids = tokenizer(word, add_special_tokens=False).input_ids
-        if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
-            continue
-        what = f"{len(ids)} tokens" if len(ids) > 1 else "unknown"
-        raise TuningError(
-            f"class word {word!r}: {what} to this base, it takes one known token; pass "
-            "a plainer word such as `cat` with --class-word, or leave it out"
-        )
+        if not ids or tokenizer.unk_token_id in ids:
+            raise TuningError(
+                f"class word {word!r}: the base does not know it; pass an ordinary "
+                "word such as `cat` with --class-word, or leave it out"
+            )
 
 
 @torch.no_grad()
