@@ -137,7 +137,8 @@ def test_far_cells_do_not_hear_of_a_regions_prompt(
         for by in (given, other_text(given, 1)):
             with layerwise(base.unet), regional_attention(base.unet, by):
                 outputs.append(base.unet(noisy, 500, context).sample)
-        return (outputs[0] != outputs[1]).any(1)[0].any(0)
+        columns: Tensor = (outputs[0] != outputs[1]).any(1)[0].any(0)
+        return columns
 
     assert changed()[12 + REACH :].any(), "self-attention does carry it there"
     with cut_off(base.unet, monkeypatch):
@@ -182,6 +183,21 @@ def test_lead_leaves_the_context_alone_at_first(base: Base) -> None:
             done(0.5)
             assert not torch.allclose(base.unet(noisy, 500, context).sample, plain)
         assert torch.equal(base.unet(noisy, 500, context).sample, plain)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("isolation", [0.0, 1.0])
+def test_region_over_everything_is_that_prompt_to_one_in_ten_thousand(
+    base: Base, isolation: float
+) -> None:
+    given = texts(base, Region("a", (0.0, 0.0, 1.0, 1.0)))
+    noisy = torch.randn(1, 4, ROWS, COLUMNS)
+    context, own = (given.hidden[part : part + 1].flatten(1, 2) for part in (0, 1))
+    with layerwise(base.unet):
+        plain = base.unet(noisy, 500, own).sample
+        with regional_attention(base.unet, given, isolation=isolation):
+            regional = base.unet(noisy, 500, context).sample
+    torch.testing.assert_close(regional, plain, atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
