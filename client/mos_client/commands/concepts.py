@@ -1,6 +1,7 @@
 """`mos-client concepts`: what this site has signed, and what became of it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mos_client.commands.options import HomeOption, JsonOption
@@ -41,13 +42,14 @@ def _show(lists: dict[str, "tuple[OutboxEntry, ...]"]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("concept", "state", "counter", "bytes", "digest", "reason"):
+    for heading in ("concept", "class", "base", "bytes", "signed", "state", "reason"):
         table.add_column(heading, justify="right" if heading == "bytes" else "left")
     for state, entries in lists.items():
         for entry in entries:
+            word, base = _facts(entry)
             cells: Sequence[str] = (
-                *(entry.concept, state, str(entry.counter), f"{entry.bytes:,}"),
-                *(entry.digest[:12], entry.reason),
+                *(entry.concept, word, base[:8], f"{entry.bytes:,}"),
+                *(_day(entry.created), state, entry.reason),
             )
             table.add_row(*(Text(cell) for cell in cells))
     if table.row_count:
@@ -56,9 +58,27 @@ def _show(lists: dict[str, "tuple[OutboxEntry, ...]"]) -> None:
         console.print("nothing signed yet; `mos-client tune` makes a concept")
 
 
+def _facts(entry: "OutboxEntry") -> tuple[str, str]:
+    """Class word, and the base's fingerprint, of a bundle of ours."""
+    from mos_protocol.bundle import Bundle, bundle_facts
+
+    # The outbox lists nothing whose signature it has not verified.
+    facts = bundle_facts(Bundle.read(entry.path).sealed().payload)
+    return facts.class_word, facts.base
+
+
+def _day(seconds: int) -> str:
+    """A Unix time as the user's date."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d")
+
+
 def _told(entry: "OutboxEntry") -> dict[str, Any]:
+    word, base = _facts(entry)
     return {
         "concept": entry.concept,
+        "class_word": word,
+        "base": base,
+        "created": entry.created,
         "digest": entry.digest,
         "counter": entry.counter,
         "file": str(entry.path),
