@@ -1,5 +1,6 @@
 """`mos-client inspect`: what a file holds, signed or not."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +39,8 @@ def inspect(
         )
     except ConceptError as error:
         raise ConceptError(f"{file}: {error}") from error
-    result = {"file": str(file), "bytes": len(content), "format": kind} | _facts(held)
+    facts: dict[str, Any] = {"file": str(file), "bytes": len(content), "format": kind}
+    result = facts | _facts(held)
     result["components"] = _components(held.lora)
     result["signer"] = _signer(signature_path(file))
     if json:
@@ -109,7 +111,7 @@ def _update_norm(factors: "LoraFactors") -> float:
     """||B A||_F = sqrt(tr(B^T B A A^T)), without the full matrix."""
     down, up = factors.down.double(), factors.up.double()
     square = float(((up.T @ up) * (down @ down.T)).sum())
-    return max(square, 0.0) ** 0.5
+    return math.sqrt(max(square, 0.0))
 
 
 def _signer(signature: Path) -> str | None:

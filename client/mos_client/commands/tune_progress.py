@@ -77,7 +77,7 @@ def tensorboard_log(folder: Path) -> Any:
             "--tensorboard: the package tensorboard is not installed; "
             "`pip install tensorboard`, or leave the option out"
         ) from error
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))
 
 
 def preview_writer(folder: Path) -> "Callable[[int, Image.Image], None]":

@@ -192,7 +192,8 @@ def working_side(base: Base) -> int:
 def working_unit(base: Base) -> int:
     """Pixels that a picture's sides must be multiples of to pass VAE and UNet."""
     levels = len(base.unet.config.block_out_channels)
-    return _vae_factor(base) * 2 ** (levels - 1)
+    halved: int = 2 ** (levels - 1)
+    return _vae_factor(base) * halved
 
 
 def _vae_factor(base: Base) -> int:
