@@ -2,21 +2,18 @@
 
 import os
 import time
-import tomllib
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mos_client.enrolment import site_name
 from mos_client.errors import PolicyError
 from mos_client.flower_site import Site, SiteTuning
-from mos_client.outbox import Outbox
-from mos_client.pictures import read_folder
+from mos_client.outbox import Outbox, checked_terms
+from mos_client.pictures import read_concept_file, read_folder
 from mos_client.policy import Policy
 from mos_protocol.enrolment import Welcome
 from mos_protocol.messages import TuneAsk
 from mos_shared.base_files import read_inventory
-from mos_shared.errors import DataError
 from mos_shared.names import checked_name
 
 _TELL_EVERY_SECONDS: Final = 0.5
@@ -44,8 +41,8 @@ def allowed_tuning(site: Site, ask: TuneAsk, welcome: Welcome | None) -> SiteTun
 def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     """Tune one concept on a folder of pictures and sign it into the outbox.
 
-    The folder may hold a `concept.toml` with `name` and `class_word`; else the name is
-    the folder's, and the base itself names the class. Steps are told in the journal.
+    The folder may hold a `concept.toml`; without one the name is the folder's, and the
+    base itself names the class. Steps are told in the journal.
 
     Args:
         site: Whose outbox.
@@ -64,8 +61,10 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     from mos_shared.base import load_base
 
     torch.set_num_threads(tuning.threads)
-    told = _concept_file(tuning.pictures)
-    own_name = told.get("name") or tuning.pictures.name.lower()
+    told = read_concept_file(tuning.pictures)
+    licence = told.licence or ""
+    checked_terms(licence=licence, class_word=told.class_word or "")
+    own_name = told.name or tuning.pictures.name.lower()
     name = checked_name(ask.concept or own_name, "concept")
     base = load_base(tuning.base)
     settings = TuneSettings.for_base(
@@ -81,9 +80,7 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     )
     for line in folder.refused:
         site.journal.write("left-out", file=line)
-    word = (
-        told.get("class_word") or infer_class_word(base, folder.pictures, settings).word
-    )
+    word = told.class_word or infer_class_word(base, folder.pictures, settings).word
     site.journal.write(
         "tune-started",
         concept=name,
@@ -106,18 +103,8 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
         name=name,
         class_word=word,
         settings=settings,
+        licence=licence,
         on_progress=tell,
     )
     entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))
     site.journal.write("tuned", concept=name, digest=entry.digest, bytes=entry.bytes)
-
-
-def _concept_file(folder: Path) -> dict[str, Any]:
-    path = folder / "concept.toml"
-    if not path.is_file():
-        return {}
-    try:
-        told = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name}: not readable TOML ({error})") from error
-    return {key: str(told[key]) for key in ("name", "class_word") if key in told}
