@@ -116,7 +116,8 @@ while [ "$holding" -lt 3 ]; do
   [ "$version" -gt 0 ] || version=$(whole_release 2>/dev/null || echo 0)
   [ "$version" -gt 0 ] || continue
   file=$(printf '%04d.safetensors' "$version")
-  holding=$(find "$folder"/site-?/releases -name "$file.sig" | wc -l)
+  # A site makes its folder of releases with the first one.
+  holding=$(find "$folder"/site-? -path "*/releases/$file.sig" | wc -l)
 done
 
 for number in 1 2 3; do
