@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 OUT ?= out/demo
 DEMO_FLAGS ?=
 
-.PHONY: setup demo test test-slow check bench format proto clean
+.PHONY: setup demo test test-slow test-faults check bench format proto clean
 
 setup: $(VENV)/.ready
 
@@ -28,7 +28,10 @@ test: setup
 	@$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m "slow and not faults"
+
+test-faults: setup
+	@$(BIN)/python -m pytest -m faults
 
 check: setup
 	@$(BIN)/ruff check .
