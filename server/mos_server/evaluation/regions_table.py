@@ -25,6 +25,7 @@ PLACES: Final = (
     *("on the beach", "in the snow", "in the forest", "in the city"),
     *("in the desert", "in a room", "at night", "in the ocean"),
 )
+WAYS: Final = ("regions", "one prompt")
 LAYOUTS: Final = 60
 _AT_ONCE: Final = 6
 
@@ -47,13 +48,12 @@ def regions_rows(
 ) -> list[RegionsRow]:
     """With regions, and by one prompt alone."""
     name = "+".join(subject.name for subject in subjects)
-    ways = ("regions", "one prompt")
     found: dict[str, Any] = bench.cells.get(
         f"regions-{name}",
         [subject.digest for subject in subjects],
-        lambda: _find(bench, subjects, references, ways),
+        lambda: _find(bench, subjects, references),
     )
-    return [RegionsRow(way, LAYOUTS, **found[way]) for way in ways]
+    return [RegionsRow(way, LAYOUTS, **found[way]) for way in WAYS]
 
 
 def layouts_of(
@@ -82,11 +82,10 @@ def _find(
     bench: Bench,
     subjects: Sequence[Subject],
     references: Sequence[Reference],
-    ways: Sequence[str],
 ) -> dict[str, Mapping[str, float]]:
     model = gradient(bench.base, subjects)
     found: dict[str, Mapping[str, float]] = {}
-    for way in ways:
+    for way in WAYS:
         made = layouts_of(subjects, way, bench.plan.side)
         pictures: list[Image.Image] = []
         settings: dict[str, Any] = {}

@@ -24,7 +24,12 @@ from mos_server.evaluation.fusion_table import (
 )
 from mos_server.evaluation.measuring import Sampled
 from mos_server.evaluation.methods import METHODS
-from mos_server.evaluation.regions_table import RegionsRow, regions_rows
+from mos_server.evaluation.regions_table import (
+    LAYOUTS,
+    WAYS,
+    RegionsRow,
+    regions_rows,
+)
 from mos_server.evaluation.subjects import (
     Reference,
     Subject,
@@ -191,7 +196,7 @@ def _tables(
                 )
     if "regions" in asked.tables:
         for title, group in _groups(asked, mixed, subjects).items():
-            counter.start(f"regions: {title}", 120)
+            counter.start(f"regions: {title}", len(WAYS) * LAYOUTS)
             pairs = [references[s.name] for s in group]
             regions[title] = regions_rows(bench, group, pairs)
     return Evaluation(asked, tuning, fusion, regions)
