@@ -3,23 +3,36 @@
 Three concepts stand side by side, in every order, in many places and seeds. Each
 region's crop is compared with every concept's training pictures; it is right where its
 own concept is nearest. Beside it the same picture by one prompt that names all three,
-without regions: there a crop is right where its concept was named in that place.
+without regions: there a crop is right where its concept was named in that place. Both
+once more under each control that there is for the base (see `regions_controls`).
 """
 
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import torch
 from PIL import Image
 
 from mos_server.evaluation.fusion_table import Bench
 from mos_server.evaluation.methods import gradient
+from mos_server.evaluation.regions_controls import (
+    STEERINGS,
+    Steering,
+    steered,
+    steerings_for,
+)
 from mos_server.evaluation.subjects import Reference, Subject
+from mos_shared.base import Base
+from mos_shared.concept import FusedModel
 from mos_shared.metrics import Features
-from mos_shared.sampling import Layout, Region, region_crop, sampling
+from mos_shared.sampling import Layout, Region, Sampler, region_crop, sampling
+from mos_shared.sampling.settings import Given
+from mos_shared.zoo.path import zoo_path
 
 PLACES: Final = (
     *("on the beach", "in the snow", "in the forest", "in the city"),
@@ -29,12 +42,17 @@ WAYS: Final = ("regions", "one prompt")
 LAYOUTS: Final = 60
 _AT_ONCE: Final = 6
 
+Ordered = tuple[Layout, tuple[int, ...]]
+"""A layout, and which subjects it shows from left to right."""
+
 
 @dataclass(frozen=True)
 class RegionsRow:
     """One way of prompting, over all layouts."""
 
     way: str
+    """One of `WAYS`, and " + " with a control's name under one."""
+
     layouts: int
     right: float
     """The share of regions whose own concept is nearest, 0 to 1."""
@@ -42,24 +60,61 @@ class RegionsRow:
     whole: float
     """The share of pictures with every region right."""
 
+    @property
+    def is_steered(self) -> bool:
+        """Whether a control shows where the subjects stand."""
+        return self.way not in WAYS
+
 
 def regions_rows(
     bench: Bench, subjects: Sequence[Subject], references: Sequence[Reference]
 ) -> list[RegionsRow]:
-    """With regions, and by one prompt alone."""
-    name = "+".join(subject.name for subject in subjects)
-    found: dict[str, Any] = bench.cells.get(
-        f"regions-{name}",
-        [subject.digest for subject in subjects],
-        lambda: _find(bench, subjects, references),
-    )
-    return [RegionsRow(way, LAYOUTS, **found[way]) for way in WAYS]
+    """With regions and by one prompt alone, without controls and with each."""
+
+    @cache
+    def model() -> FusedModel:
+        return gradient(bench.base, subjects)
+
+    names = "+".join(subject.name for subject in subjects)
+    digests = [subject.digest for subject in subjects]
+
+    def found(cell: str, on: Sequence[str], steering: Steering | None) -> Any:
+        return bench.cells.get(
+            cell, on, lambda: _find(bench, model(), subjects, references, steering)
+        )
+
+    told = found(f"regions-{names}", digests, None)
+    rows = [RegionsRow(way, LAYOUTS, **told[way]) for way in WAYS]
+    for name in steerings_for(bench.base, subjects):
+        steering = STEERINGS[name]
+        cell = f"regions-{steering.model}-{steering.weight:g}-{names}"
+        told = found(cell, [*digests, _digest(steering)], steering)
+        rows += [RegionsRow(f"{way} + {name}", LAYOUTS, **told[way]) for way in WAYS]
+    return rows
+
+
+def pictures_of_rows(base: Base, subjects: Sequence[Subject]) -> int:
+    """How many pictures `regions_rows` draws where nothing is found yet."""
+    return (1 + len(steerings_for(base, subjects))) * len(WAYS) * LAYOUTS
 
 
 def layouts_of(
-    subjects: Sequence[Subject], way: str, side: int, count: int = LAYOUTS
-) -> list[tuple[Layout, tuple[int, ...]]]:
-    """Layouts with the order of the subjects in each, from left to right."""
+    subjects: Sequence[Subject],
+    way: str,
+    side: int,
+    count: int = LAYOUTS,
+    *,
+    steering: Steering | None = None,
+) -> list[Ordered]:
+    """Layouts with the order of the subjects in each, from left to right.
+
+    Args:
+        subjects: At least two.
+        way: One of `WAYS`.
+        side: Pixels of a region, across and down.
+        count: How many layouts.
+        steering: The control that each of them has.
+    """
     orders = list(permutations(range(len(subjects))))
     chance = random.Random("regions")
     chance.shuffle(orders)
@@ -67,7 +122,11 @@ def layouts_of(
     for number in range(count):
         order = orders[number % len(orders)]
         place = PLACES[number // len(orders) % len(PLACES)]
-        layout = _layout([subjects[k] for k in order], way, place, side)
+        own = [subjects[k] for k in order]
+        layout = _layout(own, way, place, side)
+        if steering is not None:
+            words = [subject.class_word for subject in own]
+            layout = steered(layout, steering, words, number)
         made.append((layout, order))
     return made
 
@@ -78,39 +137,30 @@ def nearest(crop: Features, references: Sequence[Reference]) -> list[int]:
     return [int(k) for k in cosines.argmax(0)]
 
 
-def _find(
-    bench: Bench,
-    subjects: Sequence[Subject],
-    references: Sequence[Reference],
-) -> dict[str, Mapping[str, float]]:
-    model = gradient(bench.base, subjects)
-    found: dict[str, Mapping[str, float]] = {}
-    for way in WAYS:
-        made = layouts_of(subjects, way, bench.plan.side)
-        pictures: list[Image.Image] = []
-        settings: dict[str, Any] = {}
-        if bench.plan.steps is not None:
-            settings["steps"] = bench.plan.steps
-        with sampling(bench.base, model) as sampler:
-            for first in range(0, len(made), _AT_ONCE):
-                batch = [layout for layout, _ in made[first : first + _AT_ONCE]]
-                seeds = range(first, first + len(batch))
-                pictures += sampler.sample(batch, seeds=list(seeds), **settings)
-                bench.on_picture(len(batch))
-        shown = {way: pictures}
-        bench.on_pictures(f"{way}-{'+'.join(s.name for s in subjects)}", shown)
-        found[way] = _judged(bench, pictures, [order for _, order in made], references)
-    return found
+def draw_layouts(
+    bench: Bench, sampler: Sampler, made: Sequence[Ordered], **settings: Unpack[Given]
+) -> list[Image.Image]:
+    """A picture of each layout, seeded by its number."""
+    if bench.plan.steps is not None:
+        settings = {"steps": bench.plan.steps, **settings}
+    pictures: list[Image.Image] = []
+    for first in range(0, len(made), _AT_ONCE):
+        batch = [layout for layout, _ in made[first : first + _AT_ONCE]]
+        seeds = range(first, first + len(batch))
+        pictures += sampler.sample(batch, seeds=list(seeds), **settings)
+        bench.on_picture(len(batch))
+    return pictures
 
 
-def _judged(
+def judged(
     bench: Bench,
     pictures: Sequence[Image.Image],
-    orders: Sequence[tuple[int, ...]],
+    made: Sequence[Ordered],
     references: Sequence[Reference],
 ) -> dict[str, float]:
+    """The shares that a `RegionsRow` holds."""
     right, whole = 0, 0
-    for picture, order in zip(pictures, orders, strict=True):
+    for picture, (_, order) in zip(pictures, made, strict=True):
         crops = [region_crop(picture, Region("", b)) for b in _boxes(len(order))]
         told = nearest(bench.metrics.of_images(crops), references)
         hits = [k == wanted for k, wanted in zip(told, order, strict=True)]
@@ -118,6 +168,46 @@ def _judged(
         whole += all(hits)
     count = len(references)
     return {"right": right / (count * len(pictures)), "whole": whole / len(pictures)}
+
+
+def _find(
+    bench: Bench,
+    model: FusedModel,
+    subjects: Sequence[Subject],
+    references: Sequence[Reference],
+    steering: Steering | None,
+) -> dict[str, Mapping[str, float]]:
+    found: dict[str, Mapping[str, float]] = {}
+    for way in WAYS:
+        made = layouts_of(subjects, way, bench.plan.side, LAYOUTS, steering=steering)
+        with sampling(bench.base, model) as sampler:
+            pictures = draw_layouts(bench, sampler, made)
+        under = "" if steering is None else f"+{steering.model}"
+        names = "+".join(subject.name for subject in subjects)
+        bench.on_pictures(f"{way}{under}-{names}", _rows(pictures, made))
+        found[way] = judged(bench, pictures, made, references)
+    return found
+
+
+def _rows(
+    pictures: Sequence[Image.Image], made: Sequence[Ordered]
+) -> dict[str, list[Image.Image]]:
+    """Pictures in rows, each row below the controls that steered it."""
+    rows: dict[str, list[Image.Image]] = {}
+    for first in range(0, len(pictures), _AT_ONCE):
+        batch = slice(first, first + _AT_ONCE)
+        steers = [c.image for layout, _ in made[batch] for c in layout.controls]
+        if steers:
+            rows[f"controls {first}"] = [image.convert("RGB") for image in steers]
+        rows[f"pictures {first}"] = list(pictures[batch])
+    return rows
+
+
+def _digest(steering: Steering) -> str:
+    """SHA-256 of the weights of what steers."""
+    folder = zoo_path(steering.model)
+    content = (folder / "diffusion_pytorch_model.safetensors").read_bytes()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _layout(subjects: Sequence[Subject], way: str, place: str, side: int) -> Layout:

@@ -16,6 +16,10 @@ from mos_shared.zoo.individuals import MIXED, is_marked
 JSON_FILE: Final = "evaluation.json"
 PAGE_FILE: Final = "evaluation.md"
 PLOT_FILE: Final = "identity.png"
+_NO_CONTROLS: Final = (
+    "Without controls: there are some for the base `mini` alone, and for the classes "
+    "of its world."
+)
 
 
 def write_report(evaluation: Evaluation, out: Path) -> Path:
@@ -166,7 +170,10 @@ def _regions(evaluation: Evaluation) -> str:
         for row in rows
     ]
     head = ("three of", "prompted by", "pictures", "regions right", "pictures right")
-    return _table(head, cells)
+    table = _table(head, cells)
+    if any(row.is_steered for rows in evaluation.regions.values() for row in rows):
+        return table
+    return f"{table}\n\n{_NO_CONTROLS}"
 
 
 def _table(head: Sequence[str], cells: Sequence[Sequence[Any]]) -> str:

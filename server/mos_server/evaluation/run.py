@@ -25,9 +25,8 @@ from mos_server.evaluation.fusion_table import (
 from mos_server.evaluation.measuring import Sampled
 from mos_server.evaluation.methods import METHODS
 from mos_server.evaluation.regions_table import (
-    LAYOUTS,
-    WAYS,
     RegionsRow,
+    pictures_of_rows,
     regions_rows,
 )
 from mos_server.evaluation.subjects import (
@@ -196,7 +195,8 @@ def _tables(
                 )
     if "regions" in asked.tables:
         for title, group in _groups(asked, mixed, subjects).items():
-            counter.start(f"regions: {title}", len(WAYS) * LAYOUTS)
+            total = pictures_of_rows(bench.base, group)
+            counter.start(f"regions: {title}", total)
             pairs = [references[s.name] for s in group]
             regions[title] = regions_rows(bench, group, pairs)
     return Evaluation(asked, tuning, fusion, regions)
