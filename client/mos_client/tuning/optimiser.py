@@ -36,7 +36,7 @@ class Optimiser:
         self.adam = torch.optim.AdamW(
             [{"params": members, "lr": rate} for members, rate in groups],
             weight_decay=0.0,
-            fused=base.device.type == "cuda",
+            fused=base.device.type in ("cpu", "cuda"),
         )
         table = [e.get_input_embeddings().weight for e in base.text_encoders.values()]
         norms = torch.stack([weight.float().norm(dim=1).mean() for weight in table])

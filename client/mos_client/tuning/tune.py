@@ -28,6 +28,7 @@ from mos_client.tuning.checkpoint import (
     save_checkpoint,
 )
 from mos_client.tuning.latents import TrainingSet, training_set
+from mos_client.tuning.lean import lean_projections
 from mos_client.tuning.memory import gradient_checkpointing
 from mos_client.tuning.objective import Objective
 from mos_client.tuning.optimiser import Optimiser
@@ -122,6 +123,7 @@ def tune_concept(
     words = initial_words(base, class_word, generator, settings.method)
     with (
         lora_adapters(base, settings.rank, generator),
+        lean_projections(base),
         gradient_checkpointing(base, wanted=settings.gradient_checkpointing),
     ):
         run = _Run(base, name, words, data, settings, previews)
