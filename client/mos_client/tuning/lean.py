@@ -52,7 +52,7 @@ def _lean_forward(layer: Any) -> Callable[..., Tensor]:
     def forward(x: Float[Tensor, "*n inputs"]) -> Float[Tensor, "*n outputs"]:
         dtype, scale = frozen.weight.dtype, layer.scaling[ADAPTER]
         rise = up.weight if scale == 1 else up.weight * scale
-        result: Tensor = _LeanProjection.apply(
+        result: Tensor = _LeanProjection.apply(  # type: ignore[no-untyped-call]
             x.to(dtype),
             frozen.weight,
             frozen.bias,
@@ -78,7 +78,7 @@ class _LeanProjection(torch.autograd.Function):
     ) -> Float[Tensor, "*n outputs"]:
         rows = x.flatten(0, -2)
         narrow = rows @ down.T
-        result = functional.linear(rows, weight, bias).addmm_(narrow, up.T)
+        result: Tensor = functional.linear(rows, weight, bias).addmm_(narrow, up.T)
         ctx.save_for_backward(rows, weight, down, up, narrow)
         return result.unflatten(0, x.shape[:-1])
 
