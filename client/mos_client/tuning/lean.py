@@ -80,7 +80,8 @@ class _LeanProjection(torch.autograd.Function):
         narrow = rows @ down.T
         result: Tensor = functional.linear(rows, weight, bias).addmm_(narrow, up.T)
         ctx.save_for_backward(rows, weight, down, up, narrow)
-        return result.unflatten(0, x.shape[:-1])
+        shaped: Tensor = result.unflatten(0, x.shape[:-1])
+        return shaped
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
