@@ -16,7 +16,9 @@ from itertools import permutations
 from typing import Any, Final, Unpack
 
 import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from mos_server.evaluation.fusion_table import Bench
 from mos_server.evaluation.methods import gradient
@@ -64,6 +66,17 @@ class RegionsRow:
     def is_steered(self) -> bool:
         """Whether a control shows where the subjects stand."""
         return self.way not in WAYS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """On one region's crop."""
+
+    right: bool
+    """Whether its own concept is nearest."""
+
+    alignment: float
+    """Mean cosine with its own concept's pictures."""
 
 
 def regions_rows(
@@ -133,8 +146,14 @@ def layouts_of(
 
 def nearest(crop: Features, references: Sequence[Reference]) -> list[int]:
     """For each crop, the reference whose pictures it is nearest to, by mean cosine."""
-    cosines = torch.stack([(crop @ r.features.T).mean(1) for r in references])
-    return [int(k) for k in cosines.argmax(0)]
+    return [int(k) for k in alignments_with(crop, references).argmax(0)]
+
+
+def alignments_with(
+    crops: Features, references: Sequence[Reference]
+) -> Float[Tensor, "references crops"]:
+    """Mean cosine of every crop with every reference's pictures."""
+    return torch.stack([(crops @ r.features.T).mean(1) for r in references])
 
 
 def draw_layouts(
@@ -152,22 +171,31 @@ def draw_layouts(
     return pictures
 
 
-def judged(
+def verdicts_on(
     bench: Bench,
     pictures: Sequence[Image.Image],
     made: Sequence[Ordered],
     references: Sequence[Reference],
-) -> dict[str, float]:
-    """The shares that a `RegionsRow` holds."""
-    right, whole = 0, 0
+) -> list[list[Verdict]]:
+    """On every region of every picture, from left to right."""
+    found = []
     for picture, (_, order) in zip(pictures, made, strict=True):
         crops = [region_crop(picture, Region("", b)) for b in _boxes(len(order))]
-        told = nearest(bench.metrics.of_images(crops), references)
-        hits = [k == wanted for k, wanted in zip(told, order, strict=True)]
-        right += sum(hits)
-        whole += all(hits)
-    count = len(references)
-    return {"right": right / (count * len(pictures)), "whole": whole / len(pictures)}
+        cosines = alignments_with(bench.metrics.of_images(crops), references)
+        found.append(
+            [
+                Verdict(int(row.argmax()) == wanted, float(row[wanted]))
+                for row, wanted in zip(cosines.T, order, strict=True)
+            ]
+        )
+    return found
+
+
+def shares_right(verdicts: Sequence[Sequence[Verdict]]) -> dict[str, float]:
+    """The shares that a `RegionsRow` holds."""
+    regions = [verdict.right for picture in verdicts for verdict in picture]
+    whole = [all(verdict.right for verdict in picture) for picture in verdicts]
+    return {"right": sum(regions) / len(regions), "whole": sum(whole) / len(whole)}
 
 
 def _find(
@@ -185,7 +213,7 @@ def _find(
         under = "" if steering is None else f"+{steering.model}"
         names = "+".join(subject.name for subject in subjects)
         bench.on_pictures(f"{way}{under}-{names}", _rows(pictures, made))
-        found[way] = judged(bench, pictures, made, references)
+        found[way] = shares_right(verdicts_on(bench, pictures, made, references))
     return found
 
 
