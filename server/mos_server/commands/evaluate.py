@@ -17,7 +17,10 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for everything.")],
     only: Annotated[
         list[str] | None,
-        typer.Option(help="A table: tuning, fusion or regions; all by default."),
+        typer.Option(
+            help="A table: tuning, fusion or regions; these three by default. Or "
+            "settings: what each setting of fusion changes."
+        ),
     ] = None,
     base: Annotated[
         str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
@@ -46,8 +49,12 @@ def evaluate(
         int | None, typer.Option(min=1, help="Sampling steps of every picture.")
     ] = None,
     tune_steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimiser steps of simulated sites.")
+        int | None, typer.Option(min=1, help="Optimiser steps of what is tuned.")
     ] = None,
+    plain: Annotated[
+        int,
+        typer.Option(min=0, help="Concepts tuned as plain LoRA as well; 0 for none."),
+    ] = 8,
     json: JsonOption = False,
 ) -> None:
     """Judge tuning, fusion and regional pictures by the paper's protocol.
@@ -55,20 +62,21 @@ def evaluate(
     OUT/evaluation.md holds the tables, OUT/evaluation.json the figures, OUT/grids the
     pictures they come from. Run again, it goes on where it stopped.
     """
+    from mos_server.evaluation.asked import DEFAULT_METHODS, DEFAULT_TABLES, Asked
     from mos_server.evaluation.report import write_report
-    from mos_server.evaluation.run import DEFAULT_METHODS, TABLES, Asked
     from mos_server.evaluation.run import evaluate as find
 
     asked = Asked(
         base=base,
         metrics=metrics,
         subjects=subjects,
-        tables=tuple(only) if only else TABLES,
+        tables=tuple(only) if only else DEFAULT_TABLES,
         counts=_counts(counts),
         methods=tuple(method) if method else DEFAULT_METHODS,
         seeds=seeds,
         steps=steps,
         tune_steps=tune_steps,
+        plain=plain,
     )
     display: Any = SimulationDisplay() if console.is_terminal else ProgressLines()
     with display:

@@ -5,6 +5,7 @@ beside every figure of identity the drift of the base: identity is easily kept b
 model that can draw nothing else any more.
 """
 
-from mos_server.evaluation.run import Evaluation, evaluate
+from mos_server.evaluation.run import evaluate
+from mos_server.evaluation.tables import Evaluation
 
 __all__ = ["Evaluation", "evaluate"]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from mos_server.evaluation.measuring import (
     class_pictures,
     drift,
 )
-from mos_server.evaluation.methods import METHODS, alone
+from mos_server.evaluation.methods import Method, alone
 from mos_server.evaluation.subjects import Reference, Subject
 from mos_shared.base import Base
 from mos_shared.metrics import Metrics
@@ -69,12 +69,29 @@ class Bench:
     cells: Cells
     on_picture: OnPicture
     on_pictures: OnPictures
+    ordinary: dict[tuple[str, ...], list[Image.Image]] = field(default_factory=dict)
+    """The base's own pictures by class words, drawn once."""
+
+    def base_pictures(self, words: Sequence[str]) -> list[Image.Image]:
+        """What the base draws of some classes."""
+        key = tuple(words)
+        if key not in self.ordinary:
+            drawn = class_pictures(self.base, None, words, self.plan, self.on_picture)
+            self.ordinary[key] = drawn
+        return self.ordinary[key]
 
 
 def single_alignments(
-    bench: Bench, subjects: Sequence[Subject], references: Sequence[Reference]
+    bench: Bench,
+    subjects: Sequence[Subject],
+    references: Sequence[Reference],
+    *,
+    kind: str = "",
 ) -> dict[str, dict[str, float]]:
-    """Every concept alone: image and text alignment."""
+    """Every concept alone: image and text alignment.
+
+    `kind` tells pictures of concepts of one name apart, as `plain-`.
+    """
     found = {}
     for subject, known in zip(subjects, references, strict=True):
 
@@ -90,27 +107,31 @@ def single_alignments(
                 bench.plan,
                 bench.on_picture,
             )
-            bench.on_pictures(f"single-{subject.name}", shown)
+            bench.on_pictures(f"{kind}single-{subject.name}", shown)
             return asdict(own[subject.name])
 
         found[subject.name] = bench.cells.get(
-            f"single-{subject.name}", [subject.digest], find
+            f"{kind}single-{subject.name}", [subject.digest], find
         )
     return found
 
 
 def fusion_row(
     bench: Bench,
-    method: str,
+    label: str,
+    method: Method,
     subjects: Sequence[Subject],
     references: Sequence[Reference],
     single: Mapping[str, Mapping[str, float]],
 ) -> FusionRow:
-    """One row: fuse the subjects, draw every one of them, and ordinary things."""
+    """One row: fuse the subjects, draw every one of them, and ordinary things.
+
+    `label` names the row, its finding and its pictures.
+    """
 
     def find() -> dict[str, Any]:
         begun = time.monotonic()
-        model = METHODS[method](bench.base, subjects)
+        model = method(bench.base, subjects)
         seconds = time.monotonic() - begun
         own, shown = alignments(
             bench.base,
@@ -123,19 +144,19 @@ def fusion_row(
         )
         bench.on_pictures(name, shown)
         words = sorted({subject.class_word for subject in subjects})
-        pictures = [
-            class_pictures(bench.base, m, words, bench.plan, bench.on_picture)
-            for m in (None, model)
-        ]
-        moved = drift(bench.metrics, *pictures)
+        moved = drift(
+            bench.metrics,
+            bench.base_pictures(words),
+            class_pictures(bench.base, model, words, bench.plan, bench.on_picture),
+        )
         each = {key: asdict(value) for key, value in own.items()}
         return {"each": each, "drift": moved, "seconds": seconds}
 
-    name = f"{method}-{len(subjects)}"
+    name = f"{label}-{len(subjects)}"
     told = bench.cells.get(name, [s.digest for s in subjects], find)
     each = [told["each"][subject.name] for subject in subjects]
     return FusionRow(
-        method,
+        label,
         len(subjects),
         image=fmean(one["image"] for one in each),
         single=fmean(single[subject.name]["image"] for subject in subjects),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mos_server.evaluation.fusion_table import PAPER, FusionRow
 from mos_server.evaluation.regions_table import RegionsRow
-from mos_server.evaluation.run import Evaluation
+from mos_server.evaluation.tables import Evaluation
 from mos_server.evaluation.tuning_table import TuningRow
 from mos_shared.files import write_atomically
 from mos_shared.zoo.individuals import MIXED, is_marked
@@ -54,6 +54,8 @@ def markdown(evaluation: Evaluation) -> str:
     if evaluation.fusion:
         parts += ["## Fusion", _fusion(evaluation.fusion), _paper()]
         parts.append(f"![identity by number of concepts]({PLOT_FILE})")
+    if evaluation.settings:
+        parts += ["## Settings of fusion", _settings(evaluation.settings)]
     if evaluation.regions:
         parts += ["## Regions", _regions(evaluation)]
     return "\n\n".join(parts) + "\n"
@@ -95,32 +97,41 @@ def _tuning(rows: Sequence[TuningRow]) -> str:
             f"`{row.name}`",
             row.class_word,
             "marked" if row.name in MIXED and is_marked(row.name) else "ordinary",
-            f"{row.mutual:.3f}",
-            f"{row.image:.3f} ({row.of_mutual:.0%})",
-            f"{row.words:.3f}",
-            f"{row.text:.3f}",
-            f"{row.base_text:.3f}",
+            *_tuning_figures([row]),
         )
         for row in rows
     ]
-    cells.append(
-        (
-            "mean",
-            "",
-            "",
-            f"{fmean(r.mutual for r in rows):.3f}",
-            f"{fmean(r.image for r in rows):.3f} "
-            f"({fmean(r.of_mutual for r in rows):.0%})",
-            f"{fmean(r.words for r in rows):.3f}",
-            f"{fmean(r.text for r in rows):.3f}",
-            f"{fmean(r.base_text for r in rows):.3f}",
-        )
-    )
+    cells.append(("mean", "", "", *_tuning_figures(rows)))
+    compared = [row for row in rows if row.plain is not None]
+    if compared and len(compared) < len(rows):
+        title = f"mean of the {len(compared)} tuned both ways"
+        cells.append((title, "", "", *_tuning_figures(compared)))
     head = (
         *("concept", "class", "individual", "pictures among themselves"),
         *("samples", "words alone", "text", "text, base"),
+        *("plain LoRA: samples", "its word alone", "text"),
     )
     return _table(head, cells)
+
+
+def _tuning_figures(rows: Sequence[TuningRow]) -> tuple[str, ...]:
+    share = fmean(row.of_mutual for row in rows)
+    plain = [row.plain for row in rows if row.plain is not None]
+    by_plain = ["", "", ""]
+    if len(plain) == len(rows):
+        by_plain = [
+            f"{fmean(row.image for row in plain):.3f}",
+            f"{fmean(row.words for row in plain):.3f}",
+            f"{fmean(row.text for row in plain):.3f}",
+        ]
+    return (
+        f"{fmean(row.mutual for row in rows):.3f}",
+        f"{fmean(row.image for row in rows):.3f} ({share:.0%})",
+        f"{fmean(row.words for row in rows):.3f}",
+        f"{fmean(row.text for row in rows):.3f}",
+        f"{fmean(row.base_text for row in rows):.3f}",
+        *by_plain,
+    )
 
 
 def _fusion(rows: Sequence[FusionRow]) -> str:
@@ -142,6 +153,22 @@ def _fusion(rows: Sequence[FusionRow]) -> str:
         *("text", "drift of the base", "seconds"),
     )
     return _table(head, cells)
+
+
+def _settings(rows: Sequence[FusionRow]) -> str:
+    cells = [
+        (
+            row.method,
+            f"{row.kept:.1%}",
+            f"{row.text:.3f}",
+            f"{row.drift:.4f}",
+            f"{row.seconds:.1f}",
+        )
+        for row in rows
+    ]
+    title = f"{rows[0].concepts} concepts; one setting is changed, the others stay.\n\n"
+    head = ("changed", "kept", "text", "drift of the base", "seconds")
+    return title + _table(head, cells)
 
 
 def _paper() -> str:

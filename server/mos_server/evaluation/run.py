@@ -7,7 +7,7 @@ finding; what an earlier run found is not sought again. The tables are written l
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,107 +15,21 @@ import numpy as np
 from PIL import Image
 
 from mos_server.errors import EvaluationError
+from mos_server.evaluation.asked import Asked
 from mos_server.evaluation.cells import Cells
-from mos_server.evaluation.fusion_table import (
-    Bench,
-    FusionRow,
-    fusion_row,
-    single_alignments,
-)
+from mos_server.evaluation.fusion_table import Bench
 from mos_server.evaluation.measuring import Sampled
-from mos_server.evaluation.methods import METHODS
-from mos_server.evaluation.regions_table import (
-    RegionsRow,
-    pictures_of_rows,
-    regions_rows,
-)
-from mos_server.evaluation.subjects import (
-    Reference,
-    Subject,
-    read_subjects,
-    reference,
-)
-from mos_server.evaluation.tuning_table import TuningRow, tuning_rows
+from mos_server.evaluation.settings_table import CONCEPTS
+from mos_server.evaluation.subjects import read_subjects
+from mos_server.evaluation.tables import TOGETHER, Counter, Evaluation, Tables
 from mos_server.fusion import FusionSettings
 from mos_server.simulation import OnProgress, simulate
 from mos_shared.base import Base, load_base
-from mos_shared.metrics import OWN_METRICS, load_metrics
+from mos_shared.metrics import load_metrics
 from mos_shared.zoo.individuals import ALIKE, MIXED, write_individuals
 
-TABLES: Final = ("tuning", "fusion", "regions")
-COUNTS: Final = (1, 2, 4, 8, 16)
-DEFAULT_METHODS: Final = ("gradient", "published", "average", "sum")
-
 _SUBJECTS: Final = "subjects"
-_TOGETHER: Final = 3
-"""Concepts in a regional picture."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an evaluation is to find."""
-
-    base: str = "mini"
-    metrics: str = OWN_METRICS
-    subjects: Path | None = None
-    """A folder as `subjects.read_subjects` takes it; made on the mini world where
-    None."""
-
-    tables: tuple[str, ...] = TABLES
-    counts: tuple[int, ...] = COUNTS
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    seeds: int = 2
-    """Pictures of every prompt."""
-
-    steps: int | None = None
-    """Sampling steps; the base's own number by default."""
-
-    tune_steps: int | None = None
-    """Optimiser steps of every site that is simulated."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be found.
-
-        Raises:
-            EvaluationError: an unknown table or method, or a number below 1.
-        """
-        for given, known, what in (
-            (self.tables, TABLES, "table"),
-            (self.methods, tuple(METHODS), "method"),
-        ):
-            odd = sorted(set(given) - set(known))
-            if odd or not given:
-                raise EvaluationError(
-                    f"{what} {(odd or ['none'])[0]!r}: the {what}s are "
-                    f"{', '.join(known)}"
-                )
-        if self.seeds < 1 or not self.counts or min(self.counts) < 1:
-            raise EvaluationError("seeds and numbers of concepts are at least 1")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came of it."""
-
-    asked: Asked
-    tuning: Sequence[TuningRow] = ()
-    fusion: Sequence[FusionRow] = ()
-    regions: Mapping[str, Sequence[RegionsRow]] = field(default_factory=dict)
-    """Which concepts -> each way of prompting."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        asked = asdict(self.asked)
-        asked["subjects"] = None if self.asked.subjects is None else "given"
-        return {
-            "asked": asked,
-            "tuning": [asdict(r) | {"of_mutual": r.of_mutual} for r in self.tuning],
-            "fusion": [asdict(r) | {"kept": r.kept} for r in self.fusion],
-            "regions": {
-                name: [asdict(row) for row in rows]
-                for name, rows in self.regions.items()
-            },
-        }
+_PLAIN: Final = "plain"
 
 
 def evaluate(
@@ -143,11 +57,9 @@ def evaluate(
     folder = asked.subjects or out / _SUBJECTS
     if asked.subjects is None:
         _make_subjects(asked, wanted, out, on_progress)
-    subjects = {s.name: s for s in read_subjects(folder)}
-    mixed = [s for name, s in subjects.items() if name not in ALIKE or asked.subjects]
-    references = {name: reference(metrics, s) for name, s in subjects.items()}
+    subjects = read_subjects(folder)
     plan = Sampled(seeds=tuple(range(asked.seeds)), side=_side(base), steps=asked.steps)
-    counter = _Counter(on_table)
+    counter = Counter(on_table)
     bench = Bench(
         base,
         metrics,
@@ -156,63 +68,7 @@ def evaluate(
         counter.drawn,
         lambda name, shown: _keep_grid(out / "grids" / f"{name}.png", shown),
     )
-    return _tables(asked, bench, mixed, subjects, references, counter)
-
-
-def _tables(
-    asked: Asked,
-    bench: Bench,
-    mixed: Sequence[Subject],
-    subjects: Mapping[str, Subject],
-    references: Mapping[str, Reference],
-    counter: "_Counter",
-) -> Evaluation:
-    known = [references[s.name] for s in mixed]
-    per_concept = len(bench.plan.prompts) * len(bench.plan.seeds)
-    tuning: Sequence[TuningRow] = ()
-    fusion: list[FusionRow] = []
-    regions: dict[str, Sequence[RegionsRow]] = {}
-    single: dict[str, dict[str, float]] = {}
-    if {"tuning", "fusion"} & set(asked.tables):
-        counter.start("each concept alone", per_concept * len(mixed))
-        single = single_alignments(bench, mixed, known)
-    if "tuning" in asked.tables:
-        counter.start("words alone", 2 * per_concept * len(mixed))
-        tuning = tuning_rows(bench, mixed, known, single)
-    if "fusion" in asked.tables:
-        for count in asked.counts:
-            if count > len(mixed):
-                raise EvaluationError(
-                    f"{count} concepts asked for, {len(mixed)} at hand; pass a smaller "
-                    "--counts"
-                )
-            for method in asked.methods:
-                classes = len({s.class_word for s in mixed[:count]})
-                total = per_concept * (count + 2 * classes)
-                counter.start(f"{count} fused: {method}", total)
-                fusion.append(
-                    fusion_row(bench, method, mixed[:count], known[:count], single)
-                )
-    if "regions" in asked.tables:
-        for title, group in _groups(asked, mixed, subjects).items():
-            total = pictures_of_rows(bench.base, group)
-            counter.start(f"regions: {title}", total)
-            pairs = [references[s.name] for s in group]
-            regions[title] = regions_rows(bench, group, pairs)
-    return Evaluation(asked, tuning, fusion, regions)
-
-
-def _groups(
-    asked: Asked, mixed: Sequence[Subject], subjects: Mapping[str, Subject]
-) -> dict[str, list[Subject]]:
-    if len(mixed) < _TOGETHER:
-        raise EvaluationError(
-            f"a regional picture holds {_TOGETHER} concepts, {len(mixed)} at hand"
-        )
-    groups = {"different classes": list(mixed[:_TOGETHER])}
-    if asked.subjects is None:
-        groups["one class"] = [subjects[name] for name in ALIKE]
-    return groups
+    return Tables(asked, bench, subjects, counter, out / _PLAIN).find()
 
 
 def _wanted(asked: Asked) -> list[str]:
@@ -220,8 +76,10 @@ def _wanted(asked: Asked) -> list[str]:
     most = max(asked.counts) if "fusion" in asked.tables else 0
     if "tuning" in asked.tables:
         most = max(most, 6)
+    if "settings" in asked.tables:
+        most = max(most, CONCEPTS)
     if "regions" in asked.tables:
-        most = max(most, _TOGETHER)
+        most = max(most, TOGETHER)
     if most > len(MIXED):
         raise EvaluationError(
             f"{most} concepts asked for; the mini world has {len(MIXED)} individuals "
@@ -285,19 +143,3 @@ def _keep_grid(path: Path, shown: Mapping[str, Sequence[Image.Image]]) -> None:
     beside = path.with_suffix(".part.png")
     Image.fromarray(np.concatenate(rows)).save(beside)
     beside.replace(path)
-
-
-class _Counter:
-    """Counts the pictures of what is being found."""
-
-    def __init__(self, tell: Callable[[str, int, int], None]) -> None:
-        self._tell = tell
-        self._what, self._done, self._total = "", 0, 1
-
-    def start(self, what: str, total: int) -> None:
-        self._what, self._done, self._total = what, 0, total
-        self._tell(what, 0, total)
-
-    def drawn(self, count: int) -> None:
-        self._done += count
-        self._tell(self._what, self._done, self._total)

@@ -21,7 +21,7 @@ from mos_shared.errors import ConceptError
 from mos_shared.files import read_whole
 from mos_shared.metrics import Features, Metrics, mutual_alignment
 
-_PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+PICTURE_ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _MAX_CONCEPT_BYTES: Final = 2**30
 
 
@@ -32,6 +32,9 @@ class Subject:
     concept: Concept
     pictures: tuple[Image.Image, ...]
     """What it was tuned on, RGB; at least two."""
+
+    folder: Path
+    """Where both lie."""
 
     @property
     def name(self) -> str:
@@ -73,7 +76,8 @@ def read_subjects(folder: Path) -> list[Subject]:
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder}: no such folder")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = sorted(path for path in folder.iterdir() if path.is_dir())
+    folders = [path for path in found if not path.name.startswith(".")]
     subjects = [read_subject(path) for path in folders]
     names = [subject.name for subject in subjects]
     if not subjects:
@@ -103,13 +107,15 @@ def read_subject(folder: Path) -> Subject:
     pictures = _pictures(folder)
     if len(pictures) < 2:
         raise EvaluationError(f"{folder}: {len(pictures)} pictures; at least two")
-    return Subject(concept, tuple(pictures))
+    return Subject(concept, tuple(pictures), folder)
 
 
 def _pictures(folder: Path) -> Sequence[Image.Image]:
     pictures = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _PICTURES or path.name.endswith(".mask.png"):
+        if path.suffix.lower() not in PICTURE_ENDINGS or path.name.endswith(
+            ".mask.png"
+        ):
             continue
         try:
             with Image.open(path) as opened:

@@ -1,19 +1,36 @@
 """What tuning gave each concept, before any fusion.
 
 The paper says that ED-LoRA keeps an individual's looks in its words, plain LoRA in its
-weights; so each concept is drawn whole, and by its words alone (strength 0).
+weights; so each concept is drawn whole, and by its words alone (strength 0), and the
+same of a plain LoRA that was tuned on the same pictures.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mos_server.evaluation.fusion_table import Bench
-from mos_server.evaluation.measuring import alignments, draw, texts_of
+from mos_server.evaluation.measuring import alignments, texts_of
 from mos_server.evaluation.methods import words_alone
 from mos_server.evaluation.subjects import Reference, Subject
 from mos_shared.metrics import text_alignment
-from mos_shared.sampling import sampling
+
+PLAIN: Final = "plain-"
+"""What findings about plain LoRAs begin with."""
+
+
+@dataclass(frozen=True)
+class PlainRow:
+    """The same individual by plain LoRA."""
+
+    image: float
+    """Image alignment of its samples."""
+
+    words: float
+    """The same with its token alone, without its LoRA."""
+
+    text: float
+    """Text alignment of its samples."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,9 @@ class TuningRow:
     base_text: float
     """Text alignment of the base's own samples of the class word."""
 
+    plain: PlainRow | None = None
+    """What plain LoRA gives on the same pictures; None where none was tuned."""
+
     @property
     def of_mutual(self) -> float:
         """Image alignment as a share of the pictures' own likeness."""
@@ -48,17 +68,12 @@ def tuning_rows(
     subjects: Sequence[Subject],
     references: Sequence[Reference],
     single: Mapping[str, Mapping[str, float]],
+    plain: Mapping[str, PlainRow],
 ) -> list[TuningRow]:
-    """One row a concept, in the given order."""
+    """One row a concept, in the given order; `plain` by the concepts' names."""
     rows = []
     for subject, known in zip(subjects, references, strict=True):
-
-        def find(
-            subject: Subject = subject, known: Reference = known
-        ) -> dict[str, Any]:
-            return _find(bench, subject, known)
-
-        told = bench.cells.get(f"words-{subject.name}", [subject.digest], find)
+        told = _words_alone(bench, subject, known, kind="")
         own = single[subject.name]
         rows.append(
             TuningRow(
@@ -69,27 +84,55 @@ def tuning_rows(
                 told["words"],
                 own["text"],
                 told["base_text"],
+                plain.get(subject.name),
             )
         )
     return rows
 
 
-def _find(bench: Bench, subject: Subject, known: Reference) -> dict[str, float]:
-    own, shown = alignments(
-        bench.base,
-        words_alone(subject),
-        [subject],
-        [known],
-        bench.metrics,
-        bench.plan,
-        bench.on_picture,
-    )
-    bench.on_pictures(f"words-{subject.name}", shown)
-    with sampling(bench.base) as sampler:
-        word = f"a {subject.class_word}"
-        pictures = draw(sampler, word, bench.plan, bench.on_picture)
-    texts = texts_of(subject.class_word, bench.plan)
-    base_text = text_alignment(
-        bench.metrics.of_images(pictures), bench.metrics.of_texts(texts)
-    )
-    return {"words": own[subject.name].image, "base_text": base_text}
+def plain_rows(
+    bench: Bench,
+    subjects: Sequence[Subject],
+    references: Sequence[Reference],
+    single: Mapping[str, Mapping[str, float]],
+) -> dict[str, PlainRow]:
+    """What plain LoRAs give, by the concepts' names.
+
+    Args:
+        bench: Measures.
+        subjects: Plain LoRAs.
+        references: Of their pictures.
+        single: Their alignments, see `fusion_table.single_alignments`.
+    """
+    rows = {}
+    for subject, known in zip(subjects, references, strict=True):
+        words = _words_alone(bench, subject, known, kind=PLAIN)["words"]
+        own = single[subject.name]
+        rows[subject.name] = PlainRow(own["image"], words, own["text"])
+    return rows
+
+
+def _words_alone(
+    bench: Bench, subject: Subject, known: Reference, *, kind: str
+) -> dict[str, Any]:
+    name = f"{kind}words-{subject.name}"
+
+    def find() -> dict[str, float]:
+        own, shown = alignments(
+            bench.base,
+            words_alone(subject),
+            [subject],
+            [known],
+            bench.metrics,
+            bench.plan,
+            bench.on_picture,
+        )
+        bench.on_pictures(name, shown)
+        pictures = bench.base_pictures([subject.class_word])
+        texts = texts_of(subject.class_word, bench.plan)
+        base_text = text_alignment(
+            bench.metrics.of_images(pictures), bench.metrics.of_texts(texts)
+        )
+        return {"words": own[subject.name].image, "base_text": base_text}
+
+    return bench.cells.get(name, [subject.digest], find)

@@ -1,25 +1,34 @@
 """`mos-server evaluate`: its figures are what their definitions say, and it goes on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
+import torch
 from PIL import Image
 
 from mos_server.cli import app
 from mos_server.errors import EvaluationError
+from mos_server.evaluation.asked import Asked
 from mos_server.evaluation.cells import Cells
 from mos_server.evaluation.measuring import Sampled, draw, drift, texts_of
 from mos_server.evaluation.methods import METHODS, alone
+from mos_server.evaluation.plain_lora import plain_subjects
 from mos_server.evaluation.regions_table import layouts_of, nearest
 from mos_server.evaluation.report import markdown
-from mos_server.evaluation.run import Asked, Evaluation, evaluate
+from mos_server.evaluation.run import evaluate
+from mos_server.evaluation.settings_table import CHANGES
 from mos_server.evaluation.subjects import (
     Reference,
     Subject,
+    read_subject,
     read_subjects,
     reference,
 )
+from mos_server.evaluation.tables import Evaluation
+from mos_server.fusion import FusionSettings
 from mos_shared.base import Base, load_base
 from mos_shared.base_files import read_inventory
 from mos_shared.metrics import Metrics, image_alignment, load_metrics
@@ -66,6 +75,7 @@ def quick(base: Base, subjects: Path, **changes: object) -> Asked:
         "methods": ("gradient", "average"),
         "tables": ("tuning", "fusion"),
         "seeds": 1,
+        "plain": 0,
     }
     return Asked(**(given | changes))  # type: ignore[arg-type]
 
@@ -120,6 +130,55 @@ def test_a_second_run_draws_nothing_anew(
     assert sum(drawn) > 0
 
 
+def test_plain_loras_are_tuned_on_the_same_pictures_and_stand_beside(
+    base: Base, subjects_folder: Path, tmp_path: Path
+) -> None:
+    asked = quick(base, subjects_folder, plain=2, tune_steps=2, counts=(2,))
+    found = evaluate(asked, tmp_path)
+    plain = {row.name: row.plain for row in found.tuning}
+    assert plain["ada"] is not None
+    assert plain["bea"] is not None
+    assert plain["cid"] is None
+    tuned = read_subject(tmp_path / "plain" / "ada")
+    for words in tuned.concept.embeddings.values():
+        assert torch.equal(words[:, :1].expand_as(words), words), "alike in all layers"
+    assert [p.tobytes() for p in tuned.pictures] == [
+        p.tobytes() for p in read_subject(subjects_folder / "ada").pictures
+    ]
+    label = "average of plain LoRAs"
+    row = next(row for row in found.fusion if row.method == label)
+    assert row.single == pytest.approx(fmean(p.image for p in plain.values() if p))
+    page = markdown(found)
+    assert "mean of the 2 tuned both ways" in page
+    assert f"| 2 | {label} |" in page
+
+
+def test_a_plain_lora_that_cannot_be_tuned_is_named(
+    base: Base, subjects_folder: Path, tmp_path: Path
+) -> None:
+    subject = replace(read_subject(subjects_folder / "ada"), folder=tmp_path)
+    where = tmp_path / "plain"
+    with pytest.raises(EvaluationError, match=r"plain LoRA of ada: .*picture"):
+        plain_subjects(
+            [subject], where, base=str(base.folder), steps=1, on_tuned=lambda: None
+        )
+    assert not (where / "ada").exists()
+
+
+def test_every_setting_of_fusion_has_its_row(
+    base: Base, subjects_folder: Path, tmp_path: Path
+) -> None:
+    asked = quick(base, subjects_folder, tables=("settings",), counts=(2,))
+    found = evaluate(asked, tmp_path)
+    assert [row.method for row in found.settings] == list(CHANGES)
+    usual, *others = found.settings
+    assert any(row.image != usual.image for row in others)
+    usual_settings = FusionSettings()
+    for changes in CHANGES.values():
+        assert not changes or replace(usual_settings, **changes) != usual_settings
+    assert "| prior 0 |" in markdown(found)
+
+
 def test_every_method_fuses_every_concept(base: Base, subjects_folder: Path) -> None:
     subjects = read_subjects(subjects_folder)[:2]
     for name, method in METHODS.items():
@@ -161,7 +220,7 @@ def test_the_command_prints_the_papers_figures_beside_ours(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = ("--base", base.folder, "--subjects", subjects_folder, "--out", tmp_path)
-    more = ("--counts", "2", "--method", "sum", "--seeds", 1)
+    more = ("--counts", "2", "--method", "sum", "--seeds", 1, "--plain", 0)
     assert type_in(app, "evaluate", *words, "--only", "fusion", *more) == 0
     page = capsys.readouterr().out
     assert "| 2 | sum |" in page
@@ -176,7 +235,7 @@ def test_the_command_prints_the_papers_figures_beside_ours(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--only", "nothing"), "the tables are tuning, fusion, regions"),
+        (("--only", "nothing"), "the tables are tuning, fusion, settings, regions"),
         (("--method", "luck"), "the methods are gradient"),
         (("--counts", "many"), "whole numbers with commas"),
         (("--counts", "9", "--only", "fusion"), "9 concepts asked for, 3 at hand"),
@@ -191,7 +250,7 @@ def test_what_cannot_be_found_is_said(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     where = ("--base", base.folder, "--subjects", subjects_folder, "--out", tmp_path)
-    assert type_in(app, "evaluate", *where, *words) == 2
+    assert type_in(app, "evaluate", *where, "--plain", 0, *words) == 2
     assert reason in " ".join(capsys.readouterr().err.split())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mos_server.evaluation import regions_table
+from mos_server.evaluation.asked import Asked
 from mos_server.evaluation.cells import Cells
 from mos_server.evaluation.fusion_table import Bench
 from mos_server.evaluation.measuring import Sampled
@@ -24,8 +25,8 @@ from mos_server.evaluation.regions_table import (
     regions_rows,
 )
 from mos_server.evaluation.report import markdown
-from mos_server.evaluation.run import Asked, Evaluation
 from mos_server.evaluation.subjects import Subject, reference
+from mos_server.evaluation.tables import Evaluation
 from mos_shared.base import Base, load_base
 from mos_shared.concept import FusedModel
 from mos_shared.metrics import load_metrics
@@ -47,7 +48,7 @@ def mini() -> Base:
 def subject_of(base: Base, name: str, class_word: str) -> Subject:
     concept = random_concept(base.inventory, name, strength=0.01)
     object.__setattr__(concept.facts, "class_word", class_word)
-    return Subject(concept, tuple(pictures_of(name)[:3]))
+    return Subject(concept, tuple(pictures_of(name)[:3]), Path())
 
 
 @pytest.fixture(scope="module")
