@@ -84,8 +84,7 @@ def _level(
         share = part_of(tell, _JOINED_SHARE * first, _JOINED_SHARE * last)
         concept = _concept(registry, bundle)
         ledger.join(bundle.site, concept, source=bundle.digest, on_progress=share)
-    tell("solving", _JOINED_SHARE)
-    return ledger.fuse()
+    return ledger.fuse(on_progress=part_of(tell, _JOINED_SHARE, 1.0))
 
 
 def _concept(registry: Registry, stored: StoredBundle) -> "Concept":

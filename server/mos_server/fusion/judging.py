@@ -9,17 +9,22 @@ being j's rows of the fused down factor. On the inputs of concept i,
 
 `residual_i - alone_i` is what the presence of the others costs i; `alone_i` is the
 price of ridge and prior. It depends on nothing else, so it is found once, at a join.
+
+Every concept is held against every other, so this is the part of a fusion that grows
+with the square of their number. With S_j = (B_j P_j)^T B_j P_j, spill_ij is the inner
+product of S_j and X_i X_i^T: one product of two matrices for all pairs of a layer,
+whatever the concepts' ranks.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_server.fusion.moments import input_of, stage_of
+from mos_server.fusion.moments import by_input, input_of, stage_of
 from mos_server.fusion.report import FusionReport, LayerReport
 from mos_server.fusion.settings import FusionSettings
 from mos_server.fusion.solve import drift, ridged
@@ -28,6 +33,9 @@ from mos_shared.concept import LoraFactors
 
 Gram = Float[Tensor, "d d"]
 
+_CHUNK_BYTES: Final = 16 * 2**20
+"""Of matrices [d, d] that are in memory at once, at most; one at least."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -35,7 +43,6 @@ class Standing:
 
     name: str
     lora: Mapping[str, LoraFactors]
-    """Float64."""
 
     alone: Mapping[str, float]
     """Module -> what `alone_residuals` says."""
@@ -65,11 +72,8 @@ def alone_residuals(
     Returns:
         Module -> ||(W - W_i) X_i||^2.
     """
-    readers: dict[str, list[str]] = {}
-    for module in lora:
-        readers.setdefault(input_of(module), []).append(module)
     found: dict[str, float] = {}
-    for name, modules in readers.items():
+    for name, modules in by_input(lora).items():
         gram, prior = gram_of(name), prior_of(name)
         total = gram if prior is None else gram + settings.prior * prior
         matrix = ridged(total, settings)
@@ -91,12 +95,12 @@ def alone_residuals(
 def judged(
     base: Base,
     fused: Mapping[str, LoraFactors],
-    standings: Iterable[Standing],
+    standings: Sequence[Standing],
     ranks: Mapping[str, int],
     prior_of: Callable[[str], Gram | None],
     settings: FusionSettings,
 ) -> FusionReport:
-    """The report of a fusion; the moments of one concept at a time are looked at.
+    """The report of a fusion whose layers are all at hand.
 
     Args:
         base: The base.
@@ -106,35 +110,91 @@ def judged(
         prior_of: Input name -> G_0, float64; None without a prior.
         settings: Those of the fusion.
     """
-    blocks = _blocks(ranks)
-    layers = {module: _Layer(own, blocks) for module, own in fused.items()}
-    by_concept = {
-        standing.name: {
-            module: _judge(layer, standing, module, blocks)
-            for module, layer in layers.items()
+    judge = Judge(base, standings, ranks, prior_of, settings)
+    for modules in by_input(fused).values():
+        judge.look({module: fused[module] for module in modules})
+    return judge.report(list(fused))
+
+
+class Judge:
+    """Looks at the layers of a fusion, those of one input at a time."""
+
+    def __init__(
+        self,
+        base: Base,
+        standings: Sequence[Standing],
+        ranks: Mapping[str, int],
+        prior_of: Callable[[str], Gram | None],
+        settings: FusionSettings,
+    ) -> None:
+        """Nothing is judged yet; the arguments are those of `judged`."""
+        self._base, self._standings, self._ranks = base, standings, ranks
+        self._prior_of, self._settings = prior_of, settings
+        self._blocks = list(_blocks(ranks.values()))
+        self._layers: dict[str, LayerReport] = {}
+        count = len(standings)
+        self._spilt = torch.zeros(count, count, dtype=torch.float64)
+
+    def look(self, fused: Mapping[str, LoraFactors]) -> None:
+        """Judge some layers that read one input.
+
+        Args:
+            fused: Their fused factors, float64.
+        """
+        (name,) = by_input(fused)
+        layers = {m: _Layer(own, self._blocks) for m, own in fused.items()}
+        residual: dict[str, list[float]] = {module: [] for module in fused}
+        size: dict[str, list[float]] = {module: [] for module in fused}
+        for chunk in _chunks(self._standings, next(iter(fused.values())).down.shape[1]):
+            standings = self._standings[chunk]
+            grams = torch.stack([one.gram_of(name) for one in standings])
+            for module, layer in layers.items():
+                self._spilt[chunk] += layer.part_energies(grams)
+                for one, gram, block in zip(
+                    standings, grams, self._blocks[chunk], strict=True
+                ):
+                    own = layer.core[:, block] @ one.lora[module].down.double()
+                    missed = _output_energy(layer.update - own, gram)
+                    residual[module].append(missed)
+                    size[module].append(_output_energy(own, gram))
+        for module, own in fused.items():
+            told = (residual[module], size[module])
+            self._layers[module] = self._layer(module, own, *told)
+
+    def report(self, modules: Sequence[str]) -> FusionReport:
+        """The report, its layers in the order given."""
+        names, layers = tuple(self._ranks), [self._layers[m] for m in modules]
+        sizes = [sum(layer.size[name] for layer in layers) for name in names]
+        spill = {
+            name: {
+                other: part / size if size else 0.0
+                for other, part in zip(names, row, strict=True)
+                if other != name
+            }
+            for name, row, size in zip(names, self._spilt.tolist(), sizes, strict=True)
         }
-        for standing in standings
-    }
-    told = []
-    for module, own in fused.items():
-        prior = prior_of(input_of(module))
-        weight = base.projections[module].weight.detach().double().cpu()
-        moved, size = (0.0, 0.0) if prior is None else drift(own, weight, prior)
-        found = {name: by_concept[name][module] for name in ranks}
-        told.append(
-            LayerReport(
-                module=module,
-                stage=stage_of(module),
-                residual={name: one.residual for name, one in found.items()},
-                size={name: one.size for name, one in found.items()},
-                alone={name: one.alone for name, one in found.items()},
-                drift=moved,
-                generic=size,
-            )
+        recorded: dict[str, Any] = asdict(self._settings)
+        return FusionReport(names, tuple(layers), recorded, spill)
+
+    def _layer(
+        self,
+        module: str,
+        fused: LoraFactors,
+        residual: Sequence[float],
+        size: Sequence[float],
+    ) -> LayerReport:
+        prior, names = self._prior_of(input_of(module)), tuple(self._ranks)
+        weight = self._base.projections[module].weight.detach().double().cpu()
+        moved, generic = (0.0, 0.0) if prior is None else drift(fused, weight, prior)
+        return LayerReport(
+            module=module,
+            stage=stage_of(module),
+            residual=dict(zip(names, residual, strict=True)),
+            size=dict(zip(names, size, strict=True)),
+            alone={one.name: one.alone[module] for one in self._standings},
+            drift=moved,
+            generic=generic,
         )
-    spill = {name: _shares(by_concept[name], name, list(ranks)) for name in ranks}
-    recorded: dict[str, Any] = asdict(settings)
-    return FusionReport(tuple(ranks), tuple(told), recorded, spill)
 
 
 class _Layer:
@@ -144,42 +204,23 @@ class _Layer:
     those of R D, which has no more rows than U has rows or columns.
     """
 
-    def __init__(self, fused: LoraFactors, blocks: Mapping[str, slice]) -> None:
+    def __init__(self, fused: LoraFactors, blocks: Sequence[slice]) -> None:
         self.core = torch.linalg.qr(fused.up).R
         self.update = self.core @ fused.down
-        parts = [
+        self._parts = [
             torch.linalg.qr(fused.up[:, block]).R @ fused.down[block]
-            for block in blocks.values()
+            for block in blocks
         ]
-        self.parts = torch.cat(parts)
-        rows = [torch.full((len(part),), place) for place, part in enumerate(parts)]
-        self.owner = torch.cat(rows)
 
-
-@dataclass(frozen=True)
-class _Judged:
-    """One concept at one layer."""
-
-    residual: float
-    size: float
-    alone: float
-    parts: Float[Tensor, " concepts"]
-    """||B_j P_j X_i||^2 of every concept j, in the order of the fusion."""
-
-
-def _judge(
-    layer: _Layer, standing: Standing, module: str, blocks: Mapping[str, slice]
-) -> _Judged:
-    own, gram = standing.lora[module], standing.gram_of(input_of(module))
-    wanted = layer.core[:, blocks[standing.name]] @ own.down
-    energies = ((layer.parts @ gram) * layer.parts).sum(1).clamp(min=0)
-    parts = torch.zeros(len(blocks), dtype=energies.dtype)
-    return _Judged(
-        residual=_output_energy(layer.update - wanted, gram),
-        size=_output_energy(wanted, gram),
-        alone=standing.alone[module],
-        parts=parts.index_add(0, layer.owner, energies),
-    )
+    def part_energies(
+        self, grams: Float[Tensor, "some d d"]
+    ) -> Float[Tensor, "some concepts"]:
+        """||B_j P_j X_i||^2 of some concepts i and every concept j of the fusion."""
+        found = []
+        for chunk in _chunks(self._parts, grams.shape[-1]):
+            squares = torch.stack([part.T @ part for part in self._parts[chunk]])
+            found.append(grams.flatten(1) @ squares.flatten(1).T)
+        return torch.cat(found, dim=1).clamp(min=0)
 
 
 def _output_energy(update: Float[Tensor, "rows d"], gram: Gram) -> float:
@@ -187,23 +228,16 @@ def _output_energy(update: Float[Tensor, "rows d"], gram: Gram) -> float:
     return max(0.0, float(((update @ gram) * update).sum()))
 
 
-def _blocks(ranks: Mapping[str, int]) -> dict[str, slice]:
+def _chunks(items: Sequence[object], size: int) -> Iterator[slice]:
+    """Slices of as many items as may be in memory as float64 matrices [size, size]."""
+    step = max(1, _CHUNK_BYTES // (8 * size * size))
+    for first in range(0, len(items), step):
+        yield slice(first, min(first + step, len(items)))
+
+
+def _blocks(ranks: Iterable[int]) -> Iterator[slice]:
     """Where each concept's rows are."""
-    blocks, first = {}, 0
-    for name, rank in ranks.items():
-        blocks[name] = slice(first, first + rank)
+    first = 0
+    for rank in ranks:
+        yield slice(first, first + rank)
         first += rank
-    return blocks
-
-
-def _shares(
-    by_module: Mapping[str, _Judged], name: str, names: Sequence[str]
-) -> dict[str, float]:
-    """What the others' parts do to one concept, relative to its own change."""
-    size = sum(one.size for one in by_module.values())
-    parts = torch.stack([one.parts for one in by_module.values()]).sum(0).tolist()
-    return {
-        other: part / size if size else 0.0
-        for other, part in zip(names, parts, strict=True)
-        if other != name
-    }

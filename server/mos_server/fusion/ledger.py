@@ -22,7 +22,7 @@ and each join would capture every one of them again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -36,12 +36,11 @@ from torch import Tensor
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion.capture import capture, sampling_steps
 from mos_server.fusion.checks import check_concept, check_moments, full_name
-from mos_server.fusion.judging import Standing, alone_residuals, judged
+from mos_server.fusion.judging import Judge, Standing, alone_residuals
 from mos_server.fusion.ledger_files import Entry, LedgerFiles, State
-from mos_server.fusion.moments import input_of
+from mos_server.fusion.moments import by_input, input_of
 from mos_server.fusion.outcome import Fusion, OnProgress, part_of, silent
 from mos_server.fusion.packing import balanced, counted, measured, packed, unpacked
-from mos_server.fusion.report import FusionReport
 from mos_server.fusion.settings import FusionSettings
 from mos_server.fusion.solve import lower_factor, ridged, solve_layers
 from mos_shared.base import Base
@@ -172,10 +171,18 @@ class Ledger:
         """
         state = self._state()
         concepts = self._concepts(state)
-        return self._model(state, concepts, self._solved(state, concepts))
+        layers = self._layers(state, concepts)
+        lora = {m: _single(f) for some in layers for m, f in some.items()}
+        return self._model(state, concepts, lora)
 
-    def fuse(self) -> Fusion:
-        """The fused model and its report, which looks at each concept once.
+    def fuse(self, *, on_progress: OnProgress = silent) -> Fusion:
+        """The fused model and its report.
+
+        The concepts and the model are in memory, and besides them what belongs to one
+        layer input.
+
+        Args:
+            on_progress: Told what happens.
 
         Raises:
             FusionError: it is empty, or a layer is singular.
@@ -183,9 +190,14 @@ class Ledger:
         """
         state = self._state()
         concepts = self._concepts(state)
-        fused = self._solved(state, concepts)
-        model = self._model(state, concepts, fused)
-        return Fusion(model, self._report(state, concepts, fused))
+        judge = self._judge(state, concepts)
+        lora: dict[str, LoraFactors] = {}
+        on_progress("solving", 0.0)
+        for layers in self._layers(state, concepts):
+            judge.look(layers)
+            lora |= {module: _single(own) for module, own in layers.items()}
+            on_progress("solving", len(lora) / len(concepts[0].lora))
+        return Fusion(self._model(state, concepts, lora), judge.report(sorted(lora)))
 
     # Changes: each writes blobs, and gives the state that names them.
 
@@ -321,64 +333,59 @@ class Ledger:
             for entry in state.entries
         ]
 
-    def _solved(self, state: State, concepts: list[Concept]) -> dict[str, LoraFactors]:
-        terms = [load(self._files.blob(entry.terms)) for entry in state.entries]
-        pushed = {
-            module: LoraFactors(
-                down=torch.cat([own[module] for own in terms]),
-                up=torch.cat([c.lora[module].up.double() for c in concepts], dim=1),
+    def _layers(
+        self, state: State, concepts: list[Concept]
+    ) -> Iterator[dict[str, LoraFactors]]:
+        """The fused layers in float64, all that read one input at a time."""
+        total, tensor = self._total(state), self._files.tensor
+        for modules in by_input(sorted(concepts[0].lora)).values():
+            pushed = {
+                module: LoraFactors(
+                    down=torch.cat([tensor(e.terms, module) for e in state.entries]),
+                    up=torch.cat([c.lora[module].up.double() for c in concepts], dim=1),
+                )
+                for module in modules
+            }
+            yield solve_layers(
+                lambda name: unpacked(measured(total[name])), pushed, self._settings
             )
-            for module in sorted(concepts[0].lora)
-        }
-        total = self._total(state)
-        return solve_layers(
-            lambda name: unpacked(measured(total[name])), pushed, self._settings
-        )
 
     def _model(
         self,
         state: State,
         concepts: list[Concept],
-        fused: Mapping[str, LoraFactors],
+        lora: Mapping[str, LoraFactors],
     ) -> FusedModel:
         return FusedModel(
             base=state.base,
-            lora={
-                m: LoraFactors(f.down.float(), f.up.float()) for m, f in fused.items()
-            },
+            lora={module: lora[module] for module in sorted(lora)},
             concepts=tuple(
                 FusedConcept(e.concept, e.site, c.facts.class_word, c.embeddings)
                 for e, c in zip(state.entries, concepts, strict=True)
             ),
         )
 
-    def _report(
-        self,
-        state: State,
-        concepts: list[Concept],
-        fused: Mapping[str, LoraFactors],
-    ) -> FusionReport:
+    def _judge(self, state: State, concepts: list[Concept]) -> Judge:
         prior = load(self._files.blob(state.prior)) if state.prior else {}
-        standings = (
-            self._standing(entry, concept)
-            for entry, concept in zip(state.entries, concepts, strict=True)
-        )
-        return judged(
+        return Judge(
             self._base,
-            fused,
-            standings,
+            [
+                self._standing(*pair)
+                for pair in zip(state.entries, concepts, strict=True)
+            ],
             {entry.name: entry.rank for entry in state.entries},
             _prior_grams(prior),
             self._settings,
         )
 
     def _standing(self, entry: Entry, concept: Concept) -> Standing:
-        alone = load(self._files.blob(entry.terms))[_ALONE].tolist()
+        tensor = self._files.tensor
+        alone = tensor(entry.terms, _ALONE).tolist()
         return Standing(
             name=entry.name,
-            lora=_double(concept.lora),
+            lora=concept.lora,
             alone=dict(zip(sorted(concept.lora), alone, strict=True)),
-            gram_of=_grams(load(self._files.blob(entry.moments))),
+            gram_of=lambda name: unpacked(balanced(tensor(entry.moments, name))),
         )
 
 
@@ -407,6 +414,10 @@ def _added(
     """The sum with one concept's balanced moments in it, or out of it."""
     units = {name: sign * counted(balanced(one)) for name, one in own.items()}
     return {name: total[name] + one if total else one for name, one in units.items()}
+
+
+def _single(factors: LoraFactors) -> LoraFactors:
+    return LoraFactors(factors.down.float(), factors.up.float())
 
 
 def _double(lora: Mapping[str, LoraFactors]) -> dict[str, LoraFactors]:

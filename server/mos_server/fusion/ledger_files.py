@@ -19,6 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
 from mos_server.errors import LedgerError
 from mos_shared.errors import StorageError
 from mos_shared.files import read_whole, write_atomically
@@ -87,6 +90,7 @@ class LedgerFiles:
         self.folder = folder
         self._pointer = folder / "ledger.json"
         self._blobs = folder / "blobs"
+        self._checked: set[str] = set()
 
     def state(self) -> State | None:
         """What the pointer says; None where there is no ledger yet.
@@ -94,6 +98,7 @@ class LedgerFiles:
         Raises:
             LedgerError: the pointer is not one of this format.
         """
+        self._checked.clear()
         if not self._pointer.is_file():
             return None
         content = read_whole(self._pointer, what="a ledger")
@@ -132,6 +137,22 @@ class LedgerFiles:
                 "from its concepts"
             )
         return content
+
+    def tensor(self, digest: str, name: str) -> Tensor:
+        """One tensor of a blob, which is checked whole once after every `state`.
+
+        Raises:
+            LedgerError: the blob is gone, or not what was written.
+        """
+        if digest not in self._checked:
+            self.blob(digest)
+            self._checked.add(digest)
+        try:
+            with safe_open(self._blobs / digest, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(name)
+                return tensor
+        except (OSError, SafetensorError) as error:
+            raise LedgerError(f"the ledger is damaged: {error}") from error
 
     def commit(self, state: State) -> None:
         """Make `state` what counts, and sweep what it does not name."""

@@ -5,7 +5,7 @@ model runs, in float32; no activation is kept. Projections that read the same in
 share one moment: q, k and v of a self-attention, K and V of a cross-attention.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -40,6 +40,14 @@ def input_of(module: str) -> str:
     kind = block.rpartition(".")[2]
     readers, name = _SHARED_INPUTS.get(kind, (set(), ""))
     return f"{block}.{name}" if last in readers else module
+
+
+def by_input(modules: Iterable[str]) -> dict[str, list[str]]:
+    """Input name -> the projections that read it, both in the order given."""
+    readers: dict[str, list[str]] = {}
+    for module in modules:
+        readers.setdefault(input_of(module), []).append(module)
+    return readers
 
 
 def stage_of(module: str) -> str:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mos_server.errors import FusionError
-from mos_server.fusion.moments import input_of
+from mos_server.fusion.moments import by_input, input_of
 from mos_server.fusion.settings import FusionSettings
 from mos_shared.concept import LoraFactors
 
@@ -129,11 +129,8 @@ def solve_layers(
     Raises:
         FusionError: a layer's moments are singular.
     """
-    readers: dict[str, list[str]] = {}
-    for module in pushed:
-        readers.setdefault(input_of(module), []).append(module)
     fused: dict[str, LoraFactors] = {}
-    for name, modules in readers.items():
+    for name, modules in by_input(pushed).items():
         lower = lower_factor(ridged(total_of(name), settings), layer=modules[0])
         for module in modules:
             rows, up = pushed[module].down, pushed[module].up
@@ -212,5 +209,8 @@ def _energy(
     down: Float[Tensor, "r d_in"],
     gram: Float[Tensor, "d_in d_in"],
 ) -> float:
-    """tr(U D G D^T U^T), never below 0, without forming U D."""
+    """tr(U D G D^T U^T), never below 0; U D is formed only where it is the smaller."""
+    if up.shape[1] > up.shape[0]:
+        dense = up @ down
+        return max(0.0, float(((dense @ gram) * dense).sum()))
     return max(0.0, float(((up.T @ up) * (down @ gram @ down.T)).sum()))
