@@ -29,7 +29,8 @@ from mos_shared.concept import LayerwiseEmbeddings, LoraFactors
 from mos_shared.layerwise import layerwise
 from mos_shared.prompts import EncodedPrompts, PromptEncoder
 
-_PICTURES_AT_ONCE = 8
+_PICTURES_AT_ONCE = 9
+"""As many as the usual settings have prompts: a rest of one would cost a whole run."""
 
 
 @torch.no_grad()
