@@ -2,12 +2,18 @@
 
 One message at a time is under way to each node, each with a deadline of its own, and no
 node is ever waited for: `step` sends what can be sent, takes what has come, and
-returns. Content comes to the desk, which alone judges it; the registry is what is true,
-so a centre that is restarted goes on where it was.
+returns. Bundles and releases, which are large, are under way to a few nodes at a time,
+so that what waits in memory does not grow with the number of sites. Content comes to
+the desk, which alone judges it; the registry is what is true, so a centre that is
+restarted goes on where it was.
 
 Order of what a node is asked: who it is; to tune, where that is wanted; for the bundles
 and statements it offers; to take the newest release; and then what is new, with a long
 wait.
+
+Deadlines are there for nodes that say nothing more. Where a number of sites is to be
+served to the end, answers of others count as well: one is given up only once nobody has
+said anything for as long, so a slow machine with many sites is never cut off.
 """
 
 import time
@@ -41,7 +47,7 @@ from mos_server.federation import (
 )
 from mos_server.fusing import FusionClerk
 from mos_server.nodes import site_by_node_key
-from mos_server.records import TuneOrder
+from mos_server.records import ReleaseRecord, TuneOrder
 from mos_server.registry import Registry
 from mos_shared.errors import MosError
 
@@ -80,6 +86,8 @@ class Conversation:
         self._nodes: dict[int, Node] = {}
         self._strangers: set[int] = set()
         self._parcel: tuple[int, bytes] = (0, b"")
+        self._newest: ReleaseRecord | None = None
+        self._heard_at = clock()
         self._orders: dict[str, TuneOrder] = {}
 
     def step(self) -> None:
@@ -90,6 +98,8 @@ class Conversation:
         collecting = any(self._is_bringing(node) for node in self._nodes.values())
         missing = self._settings.sites > len(self._nodes)
         self._clerk.step(hold=self._settings.sites > 0 and (collecting or missing))
+        # After the clerk: what it no longer waits for must be seen here.
+        self._newest = self._registry.newest_release()
         now, sites = self._clock(), self._registry.sites()
         # A site that has changed its key must still be told so under the old one.
         shut = {s.key.key_id for s in sites if s.revoked and not s.successor}
@@ -131,6 +141,7 @@ class Conversation:
         for reply in self._carrier.receive(list(flights)):
             node = flights[reply.message_id]
             flight, node.flight = node.flight, None
+            self._heard_at = self._clock()
             assert flight is not None
             if reply.error:
                 self._failed(node, flight, reply.error)
@@ -257,9 +268,12 @@ class Conversation:
         )
 
     def _give_up(self) -> None:
+        others = float("-inf")
+        if self._settings.sites:
+            others = self._heard_at + self._settings.grace_seconds
         for node in self._nodes.values():
             flight = node.flight
-            if flight is not None and self._clock() > flight.deadline:
+            if flight is not None and self._clock() > max(flight.deadline, others):
                 node.flight = None
                 self._failed(node, flight, "no answer in time")
 
@@ -275,12 +289,16 @@ class Conversation:
             flight = self._send(node, TRAIN_TUNE, wish.to_dict(), settings.tune_seconds)
             flight.order = order.number
         elif node.offers:
+            if not self._has_room():
+                return
             offer = node.offers.pop(0)
             seconds = offer.bytes / settings.slowest_bytes_per_second
             ask = CollectAsk(offer.digest).to_dict()
             flight = self._send(node, QUERY_COLLECT, ask, seconds)
             flight.digest = offer.digest
         elif self._is_behind(node):
+            if not self._has_room():
+                return
             version, content = self._newest_parcel()
             seconds = len(content) / settings.slowest_bytes_per_second
             flight = self._send(node, QUERY_DELIVER, None, seconds, content)
@@ -293,9 +311,14 @@ class Conversation:
             wait = settings.wait_seconds
             self._sync(node, wait / 4 if self._clerk.busy else wait)
 
+    def _has_room(self) -> bool:
+        """Whether one more bundle or release may be under way."""
+        flights = [node.flight for node in self._nodes.values() if node.flight]
+        parcels = sum(one.action in (QUERY_COLLECT, QUERY_DELIVER) for one in flights)
+        return parcels < self._settings.parcels_at_once
+
     def _sync(self, node: Node, wait: float) -> None:
-        newest = self._registry.newest_release()
-        verdicts = tuple(node.verdicts)
+        newest, verdicts = self._newest, tuple(node.verdicts)
         ask = SyncAsk(float(wait), verdicts, newest.version if newest else 0)
         flight = self._send(node, QUERY_SYNC, ask.to_dict(), wait)
         flight.verdicts = verdicts
@@ -308,9 +331,12 @@ class Conversation:
         seconds: float,
         blob: bytes | None = None,
     ) -> Flight:
-        whole = seconds + self._settings.grace_seconds
+        settings = self._settings
+        whole = seconds + settings.grace_seconds
+        # Where a deadline may move, the message must outlive it.
+        lives = settings.tune_seconds if settings.sites else whole
         message_id = self._carrier.send(
-            node.node_id, action, values, blob, ttl_seconds=whole
+            node.node_id, action, values, blob, ttl_seconds=lives
         )
         flight = Flight(message_id, action, self._clock() + whole)
         if message_id:
@@ -320,7 +346,7 @@ class Conversation:
         return flight
 
     def _newest_parcel(self) -> tuple[int, bytes]:
-        newest = self._registry.newest_release()
+        newest = self._newest
         assert newest is not None
         if self._parcel[0] != newest.version:
             content = self._registry.release(newest.version).to_bytes()
@@ -328,7 +354,7 @@ class Conversation:
         return self._parcel
 
     def _is_behind(self, node: Node) -> bool:
-        newest = self._registry.newest_release()
+        newest = self._newest
         if newest is None or node.release >= newest.version:
             return False
         version, again = node.undelivered

@@ -75,6 +75,9 @@ class ConversationSettings:
     slowest_bytes_per_second: int = 32 * 2**10
     """Bundles and releases get this much more time than the grace."""
 
+    parcels_at_once: int = 32
+    """Bundles and releases under way at a time, at most."""
+
     settle_seconds: float = 5.0
     """How long the registry must be unchanged before it is fused."""
 

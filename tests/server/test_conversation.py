@@ -223,3 +223,42 @@ def test_revoked_site_is_not_spoken_to_and_its_concept_leaves_the_next_release(
     assert newest.concepts == ("north/rex",)
     assert ReleaseStore(north).held() is not None
     assert ReleaseStore(north).versions()[-1] == newest.version
+
+
+def test_no_more_bundles_are_under_way_than_may_be(
+    centre: Centre, tmp_path: Path
+) -> None:
+    homes = {n: site(centre, tmp_path, f"site-{n}") for n in range(1, 6)}
+    for home in homes.values():
+        put(home, centre.inventory, "rex")
+    wire = Wire(homes)
+    talk = Talk(centre, wire, replace(STILL, parcels_at_once=2))
+    talk.steps(1)
+    wire.silent |= set(homes)
+    talk.steps()
+    assert [action for _, action in wire.actions].count("query.collect") == 2
+    wire.silent.clear()
+    talk.clock.now += 10 * STILL.grace_seconds
+    talk.steps(40, seconds=30.0)
+    assert len(centre.registry.current_bundles()) == 5
+
+
+def test_whoever_is_served_to_the_end_is_not_given_up_while_others_answer(
+    centre: Centre, tmp_path: Path
+) -> None:
+    north, south = (site(centre, tmp_path, name) for name in ("north", "south"))
+    wire = Wire({1: north, 2: south}, silent={1})
+    settings = replace(STILL, sites=2, bind_nodes=False, retry_seconds=0.0)
+    talk = Talk(centre, wire, settings)
+    for seed in range(8):
+        put(south, centre.inventory, "luna", seed)
+        wire.homes[2] = south
+        talk.steps(4, seconds=settings.grace_seconds / 5)
+        # A node that comes anew is asked what is new.
+        del wire.homes[2]
+        talk.steps(1)
+    assert talk.clock.now > 1000.0 + 3 * settings.grace_seconds
+    assert "failed" not in events_of(talk.journal)
+    talk.clock.now += 2 * settings.grace_seconds
+    talk.steps(1)
+    assert events_of(talk.journal).count("failed") == 1
