@@ -1,27 +1,30 @@
 """What a centre bears: bundles judged per second, and a federation of many sites.
 
     python -m tests.benchmarks.federation [--sites 200] [--bundle-mb 2] [--judged 50]
-        [--base mini]
+        [--base mini] [--scenes 8] [--capture-steps 20] [--out FOLDER]
 
 Two JSON lines. `desk`: bundles through the whole admission desk (rules, file, registry,
 flushed to the disk) and through the rules alone, one process, one core. `simulation`:
 `mos-server simulate --synthetic-sites`, that is real bundles through Flower's engine,
-the real desk and the real fusion; seconds until all were admitted and until all hold
-the release, seconds from one admission to the next (median), and the largest resident
-memory of each kind of process of the centre. It fails where one site was not admitted,
-or holds another release than the others.
+the real desk and the real fusion; seconds until all were admitted, fused, and hold the
+release, bundles admitted a second, seconds of fusion per concept (the capture is most
+of them), and the largest resident memory of each kind of process of the centre. It
+fails where one site was not admitted, or holds another release than the others.
+
+The base's own fusion captures every concept in 9 pictures of 20 sampling steps. With
+`--scenes` or `--capture-steps` the base is one whose `mos_defaults.json` asks for less;
+the line says how many.
 """
 
 import argparse
-import itertools
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +34,12 @@ from mos_client.synthetic import synthetic_concept
 from mos_protocol import Admission, Bundle, KnownSite, SigningKey
 from mos_protocol.journal import JournalReader
 from mos_server.desk import Desk
+from mos_server.fusion.settings import SCENES
 from mos_server.home import CentreHome
 from mos_server.registry import Registry
-from mos_shared.base_files import read_inventory
+from mos_server.simulation_outcome import SimulationOutcome
+from mos_shared.base import DEFAULTS_FILE
+from mos_shared.base_files import read_inventory, resolve_base
 from mos_shared.inventory import Inventory
 
 MB: Final = 10**6
@@ -53,13 +59,22 @@ def main() -> None:
     parser.add_argument("--bundle-mb", type=float, default=2.0)
     parser.add_argument("--judged", type=int, default=50)
     parser.add_argument("--base", default="mini")
+    parser.add_argument("--scenes", type=int)
+    parser.add_argument("--capture-steps", type=int)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     inventory = read_inventory(options.base)
     size = round(options.bundle_mb * MB)
-    print(json.dumps(_desk(inventory, options.judged, size)), flush=True)
+    if options.judged:
+        print(json.dumps(_desk(inventory, options.judged, size)), flush=True)
     if options.sites:
-        line = _simulation(options.base, options.sites, options.bundle_mb)
-        print(json.dumps(line), flush=True)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            _base(options.base, options.scenes, options.capture_steps) as base,
+        ):
+            out = options.out or Path(folder) / "out"
+            line = _simulation(base, options.sites, options.bundle_mb, out)
+        print(json.dumps({**line, "base": options.base}), flush=True)
 
 
 def _desk(inventory: Inventory, count: int, size: int) -> dict[str, Any]:
@@ -101,40 +116,82 @@ def _desk(inventory: Inventory, count: int, size: int) -> dict[str, Any]:
     }
 
 
-def _simulation(base: str, sites: int, bundle_mb: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        words = ["simulate", "--synthetic-sites", str(sites), "--base", base]
-        words += ["--bundle-mb", str(bundle_mb), "--out", str(out), "--json"]
-        code = "from mos_server.cli import main; main()"
-        begun, clock = time.time(), time.perf_counter()
-        with (
-            (Path(folder) / "said").open("w") as said,
-            subprocess.Popen([sys.executable, "-c", code, *words], stdout=said) as run,
-        ):
-            memory = _Memory(run.pid)
-            returned = run.wait()
-            peaks = memory.end()
-        seconds = time.perf_counter() - clock
-        if returned != 0:
-            raise SystemExit(returned)
-        outcome = json.loads((out / "simulation.json").read_text())
-        events = JournalReader(out / "journal.jsonl").new()
-    admitted = [one.facts["time"] for one in events if one.kind == "accepted"]
-    assert all(site["accepted"] for site in outcome["sites"])
-    assert {site["release"] for site in outcome["sites"]} == {outcome["release"]}
-    assert len(admitted) == len(outcome["sites"]) == sites
-    gaps = [after - before for before, after in itertools.pairwise(admitted)]
+@contextmanager
+def _base(name: str, scenes: int | None, steps: int | None) -> Iterator[str]:
+    """A base, or the same one with a shorter capture."""
+    if scenes is None and steps is None:
+        yield name
+        return
+    with tempfile.TemporaryDirectory() as made:
+        folder, own = Path(made) / "base", resolve_base(name)
+        folder.mkdir()
+        for part in own.iterdir():
+            if part.name != DEFAULTS_FILE:
+                (folder / part.name).symlink_to(part)
+        told = own / DEFAULTS_FILE
+        defaults = json.loads(told.read_text()) if told.exists() else {}
+        fusion = defaults.setdefault("fusion", {})
+        if scenes is not None:
+            fusion["scenes"] = list(SCENES[:scenes])
+        if steps is not None:
+            fusion["steps"] = steps
+        (folder / DEFAULTS_FILE).write_text(json.dumps(defaults))
+        yield str(folder)
+
+
+def _simulation(base: str, sites: int, bundle_mb: float, out: Path) -> dict[str, Any]:
+    words = ["simulate", "--synthetic-sites", str(sites), "--base", base]
+    words += ["--bundle-mb", str(bundle_mb), "--out", str(out), "--json"]
+    code = "from mos_server.cli import main; main()"
+    begun, clock = time.time(), time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL
+    ) as run:
+        memory = _Memory(run.pid)
+        returned = run.wait()
+        peaks = memory.end()
+    seconds = time.perf_counter() - clock
+    if returned != 0:
+        raise SystemExit(returned)
+    outcome = SimulationOutcome.read(out)
+    assert all(site.accepted for site in outcome.sites)
+    assert {site.release for site in outcome.sites} == {outcome.release} == {1}
+    assert len(outcome.concepts) == len(outcome.sites) == sites
+    report = CentreHome(out / "centre").releases / "0001.report.json"
+    settings = json.loads(report.read_text())["settings"]
+    times = _times(out)
+    admitting = times["accepted"][-1] - times["serving"][0]
+    fusing = times["published"][-1] - times["fusion-started"][0]
     return {
         "benchmark": "simulation",
         "sites": sites,
         "bundle_mb": bundle_mb,
+        "captured_pictures": len(settings["scenes"]) + 1,
+        "captured_steps": settings["steps"],
         "seconds": round(seconds, 1),
-        "seconds_until_all_admitted": round(admitted[-1] - begun, 1),
-        "seconds_per_join": round(statistics.median(gaps), 3) if gaps else None,
-        "bytes_per_site": outcome["sites"][0]["bytes_sent"],
+        "seconds_until_serving": round(times["serving"][0] - begun, 1),
+        "seconds_of_admission": round(admitting, 1),
+        "bundles_admitted_per_second": round(sites / admitting, 2),
+        "seconds_of_fusion": round(fusing, 1),
+        "seconds_of_fusion_per_concept": round(fusing / sites, 2),
+        "seconds_of_solving": round(times["published"][-1] - times["solving"][0], 1),
+        "seconds_of_delivery": round(
+            times["delivered"][-1] - times["published"][-1], 1
+        ),
+        "bytes_per_site": outcome.sites[0].bytes_sent,
+        "release_bytes": outcome.release_bytes,
         "peak_mb": {role: round(peak / MB) for role, peak in sorted(peaks.items())},
     }
+
+
+def _times(out: Path) -> dict[str, list[float]]:
+    """Event -> when it happened, as the centre's journal has it."""
+    found: dict[str, list[float]] = {}
+    for event in JournalReader(out / "journal.jsonl").new():
+        solving = event.kind == "fusing" and event.facts["what"] == "solving"
+        kind = "solving" if solving else event.kind
+        found.setdefault(kind, []).append(event.facts["time"])
+    return found
 
 
 class _Memory:
