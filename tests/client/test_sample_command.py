@@ -61,6 +61,13 @@ def test_regions_of_a_release_become_pictures(
         (("--precision", "float16", "--device", "cpu"), "precision 'float16'"),
         (("--offload", "--device", "cpu"), "frees a GPU's memory"),
         (("--size", "big"), "write it as"),
+        (("--size", "0x16"), "both sides are at least 1 pixel"),
+        (("--scheduler", "Magic"), "scheduler 'Magic': diffusers has none"),
+        (("--steps", "2000"), "the base's noise schedule has 1000"),
+        (("--guidance", "nan"), "guidance nan; a finite number"),
+        (("--seed", str(2**64)), "seed 18446744073709551616; from"),
+        (("--region", "0,0,1,1: " + "snow " * 200), "tokens, the base takes"),
+        (("--region", "0,0,1,1"), "write `x0,y0,x1,y1: prompt`"),
         (("--release", "nowhere.safetensors"), "no such file"),
     ],
 )

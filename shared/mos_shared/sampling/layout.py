@@ -28,6 +28,7 @@ from mos_shared.sampling.shapes import (
 _REGION: Final = re.compile(r"\s*([^:]+?)\s*:\s*(.+?)\s*", re.DOTALL)
 _PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MOST_FEATHER: Final = 0.5
+_MOST_PIXELS: Final = 2**26
 _HOW_REGION: Final = (
     "write `x0,y0,x1,y1: prompt` with fractions of the picture, as `0,0,0.5,1: <rex>`; "
     "a polygon is `x,y x,y x,y: prompt`, a mask `FILE.png: prompt`"
@@ -89,7 +90,7 @@ class Region:
             LayoutError: not of that form, or a mask that is missing.
         """
         found = _REGION.fullmatch(text)
-        if found is None:
+        if found is None or not found[2].strip():
             raise LayoutError(f"region {text!r}: {_HOW_REGION}")
         first, *rest = (part.strip() for part in found[1].split(";"))
         try:
@@ -122,11 +123,11 @@ class Control:
         """Refuse what cannot steer.
 
         Raises:
-            LayoutError: a weight that is no number, or `until` outside 0 to 1.
+            LayoutError: a negative weight or none at all, or `until` outside 0 to 1.
         """
-        weights = (self.weight, *(self.region_weights or ()))
-        if not all(math.isfinite(weight) for weight in weights):
-            raise LayoutError(f"control {self.model}: weights are finite numbers")
+        for weight in (self.weight, *(self.region_weights or ())):
+            if not 0 <= weight < math.inf:
+                raise LayoutError(f"control {self.model}: weight {weight}; 0 or more")
         if not 0 < self.until <= 1:
             raise LayoutError(
                 f"control {self.model}: until {self.until}; a share of the steps, "
@@ -171,6 +172,18 @@ class Layout:
     negative_prompt: str = ""
     regions: tuple[Region, ...] = ()
     controls: tuple[Control, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a size that no picture has.
+
+        Raises:
+            LayoutError: a side below one pixel, or more pixels than memory holds.
+        """
+        size = f"size {self.width}x{self.height}"
+        if min(self.width, self.height) < 1:
+            raise LayoutError(f"{size}: both sides are at least 1 pixel")
+        if self.width * self.height > _MOST_PIXELS:
+            raise LayoutError(f"{size}: more than {_MOST_PIXELS} pixels")
 
     def coverages(self) -> list[Float[np.ndarray, "height width"]]:
         """How much of each pixel every region covers, 0 to 1, before any hides another.

@@ -39,13 +39,28 @@ def read_layout(path: Path, *, size: Size) -> Layout:
     """
     content = read_whole(path, what="a layout", max_bytes=_MAX_LAYOUT_BYTES)
     try:
-        entries = json.loads(content)
-    except ValueError as error:
-        raise LayoutError(f"{path}: not JSON ({error})") from error
-    try:
+        entries = parsed_json(content)
         return layout_from(entries, folder=path.parent, size=size)
     except LayoutError as error:
         raise LayoutError(f"{path}: {error}") from error
+
+
+def parsed_json(content: bytes | str) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        LayoutError: not JSON, naming line and column; a number that is none, as NaN;
+            or a key that stands twice.
+    """
+    try:
+        return json.loads(
+            content, parse_constant=_refused_constant, object_pairs_hook=_each_once
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise LayoutError(f"not JSON at {where}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise LayoutError(f"not JSON ({error})") from error
 
 
 def layout_from(entries: Any, *, folder: Path, size: Size) -> Layout:
@@ -118,6 +133,8 @@ def _region(entries: Any, what: str, folder: Path) -> Region:
     given = [kind for kind in ("box", "polygon", "mask") if kind in keys]
     if len(given) != 1:
         raise LayoutError(f"{what}: give one of box, polygon and mask")
+    if not keys["prompt"].strip():
+        raise LayoutError(f"{what}: its prompt is empty; say what it shows")
     value = keys.pop(given[0])
     readers: dict[str, Callable[[Any], Shape]] = {
         "box": lambda box: _box(box, what),
@@ -179,6 +196,18 @@ def _checked(
     return {key: known[key](value, f"{what}: {key}") for key, value in entries.items()}
 
 
+def _refused_constant(name: str) -> Any:
+    raise LayoutError(f"{name} is no number of JSON; numbers are finite")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise LayoutError(f"{key!r} stands twice in one object")
+    return dict(pairs)
+
+
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise LayoutError(f"{what}: a text was expected, not {value!r}")
@@ -188,7 +217,10 @@ def _text(value: Any, what: str) -> str:
 def _number(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise LayoutError(f"{what}: a number was expected, not {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise LayoutError(f"{what}: a number beyond all bounds") from error
 
 
 def _whole(value: Any, what: str) -> int:

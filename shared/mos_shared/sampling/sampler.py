@@ -6,9 +6,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import Any, Final, Unpack
 
-import diffusers
 import torch
-from diffusers import SchedulerMixin
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -24,6 +22,7 @@ from mos_shared.sampling.control_models import ControlModels
 from mos_shared.sampling.controls import controlled
 from mos_shared.sampling.layout import Layout
 from mos_shared.sampling.prompting import all_prompts, part_prompts
+from mos_shared.sampling.schedulers import scheduler_named
 from mos_shared.sampling.settings import Given, SamplingSettings
 from mos_shared.sampling.shares import Shares
 
@@ -32,6 +31,9 @@ OnStepEnd = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
 """diffusers' own `callback_on_step_end`: pipeline, step, timestep, tensors."""
 
 _PIPELINE_FACTOR: Final = 8  # diffusers' pipelines take no other sides
+_LEAST_SEED: Final = -(2**63)
+_MOST_SEED: Final = 2**64 - 1
+"""What `torch.Generator` takes."""
 
 
 class Sampler:
@@ -66,12 +68,15 @@ class Sampler:
             settings: See `SamplingSettings`; the base's own by default.
 
         Raises:
-            LayoutError: a size the base cannot draw, an unknown scheduler, or a layout
-                that contradicts itself.
+            LayoutError: a size the base cannot draw, an unknown scheduler, a seed that
+                is no whole number of 64 bits, or a layout that contradicts itself.
             PromptError: an unknown placeholder, or a prompt that is too long.
         """
         chosen = SamplingSettings.of(self._base, settings)
         every = self._one_each(layouts, seeds)
+        _check_seeds(seeds)
+        own = self._base.pipeline.scheduler
+        scheduler_named(chosen.scheduler, own, steps=chosen.steps)
         for layout in dict.fromkeys(every):
             self.check(layout, exclude_others=chosen.exclude_others)
         pictures: list[Image.Image] = []
@@ -195,7 +200,7 @@ class _Batch:
         tells: list[Callable[[float], None]] = []
         with ExitStack() as stack:
             stack.enter_context(layerwise(self._base.unet))
-            stack.enter_context(_scheduler(self._base, settings.scheduler))
+            stack.enter_context(_scheduler(self._base, settings))
             if any(layout.regions for layout in self._layouts):
                 tells.append(stack.enter_context(self._regional(encoded, rows)))
             if first.controls:
@@ -273,20 +278,23 @@ def _batches(layouts: Sequence[Layout], batch_size: int) -> list[tuple[int, int]
 
 
 @contextmanager
-def _scheduler(base: Base, name: str) -> Iterator[None]:
-    """Let the pipeline use a scheduler by name."""
-    family: Any = getattr(diffusers, name, None)
-    if not (isinstance(family, type) and issubclass(family, SchedulerMixin)):
-        raise LayoutError(
-            f"scheduler {name!r}: diffusers has none of that name here; there are "
-            "DDIMScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler and others"
-        )
+def _scheduler(base: Base, settings: SamplingSettings) -> Iterator[None]:
+    """Let the pipeline use the settings' scheduler."""
     kept = base.pipeline.scheduler
-    base.pipeline.scheduler = getattr(diffusers, name).from_config(kept.config)
+    own = scheduler_named(settings.scheduler, kept, steps=settings.steps)
+    base.pipeline.scheduler = own
     try:
         yield
     finally:
         base.pipeline.scheduler = kept
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise LayoutError(f"seed {seed!r}; a whole number")
+        if not _LEAST_SEED <= seed <= _MOST_SEED:
+            raise LayoutError(f"seed {seed}; from {_LEAST_SEED} to {_MOST_SEED}")
 
 
 def _check_size(layout: Layout, factor: int) -> None:

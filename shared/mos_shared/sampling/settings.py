@@ -1,5 +1,6 @@
 """How pictures are sampled, apart from what they show."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
@@ -52,6 +53,8 @@ class SamplingSettings:
         """
         if self.steps < 1:
             raise LayoutError(f"steps {self.steps}; at least 1")
+        if not math.isfinite(self.guidance):
+            raise LayoutError(f"guidance {self.guidance}; a finite number")
         for name in ("lead", "isolation", "base_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LayoutError(f"{name} {getattr(self, name)}; from 0 to 1")

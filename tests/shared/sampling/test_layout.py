@@ -13,6 +13,7 @@ from mos_shared.sampling.layout_file import layout_record
 
 BOX = [0, 0, 0.5, 1]
 REGION = {"prompt": "<rex>", "box": BOX}
+CONTROL = {"model": "m", "image": "edges.png"}
 WHOLE = {
     "prompt": "a dog",
     "negative_prompt": "night",
@@ -91,6 +92,12 @@ def test_record_names_no_file_and_no_folder(folder: Path) -> None:
         ({"prompt": "", "regions": [REGION | {"box": [1, 0, 1, 1]}]}, "is empty"),
         ({"prompt": "", "regions": [REGION | {"weight": 0}]}, "weight 0.0; above 0"),
         ({"prompt": "", "regions": [REGION | {"feather": 2}]}, "feather 2.0; a frac"),
+        ({"prompt": "", "regions": [{"box": BOX}]}, "region 1: 'prompt' is missing"),
+        ({"prompt": "", "regions": [REGION | {"prompt": " "}]}, "prompt is empty"),
+        ({"prompt": "", "regions": [REGION | {"weight": 10**400}]}, "beyond all bou"),
+        ({"prompt": "", "width": 0, "height": 8}, "0x8: both sides are at least 1"),
+        ({"prompt": "", "width": -8, "height": 8}, "both sides are at least 1 pixel"),
+        ({"prompt": "", "width": 10**6, "height": 10**6}, "more than 67108864 pixels"),
         (
             {"prompt": "", "regions": [{"prompt": "a", "polygon": [[0, 0], [1, 1]]}]},
             "three points",
@@ -104,6 +111,15 @@ def test_record_names_no_file_and_no_folder(folder: Path) -> None:
             "none.png: no such file; a control's picture",
         ),
         (
+            {"prompt": "", "controls": [CONTROL | {"weight": -1}]},
+            "control m: weight -1.0; 0 or more",
+        ),
+        (
+            {"prompt": "", "controls": [CONTROL | {"region_weights": [1, -0.5]}]},
+            "control m: weight -0.5; 0 or more",
+        ),
+        ({"prompt": "", "controls": [CONTROL | {"until": 0}]}, "until 0.0; a share"),
+        (
             {"prompt": "", "controls": [{"model": "m", "image": "layout.json"}]},
             "cannot be read as a picture",
         ),
@@ -116,12 +132,35 @@ def test_file_that_is_no_layout_is_refused_with_the_reason(
         read(folder, entries)
 
 
-def test_missing_file_and_broken_json_are_told(tmp_path: Path) -> None:
+def test_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no such file; a layout"):
         read_layout(tmp_path / "none.json", size=(8, 8))
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(LayoutError, match=r"a\.json: not JSON"):
-        read_layout(tmp_path / "a.json", size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not JSON at line 1, column 2: Expecting property name"),
+        ('{"prompt": "a",\n "regions": [}', "not JSON at line 2, column 14: Expecting"),
+        ('{"prompt": "a"} x', "line 1, column 17: Extra data"),
+        ("[" * 100_000, "not JSON"),
+        ('{"prompt": "a", "prompt": "b"}', "'prompt' stands twice in one object"),
+        ('{"prompt": "", "regions": [{"box": [NaN, 0, 1, 1]}]}', "NaN is no number"),
+        ('{"prompt": "", "width": Infinity, "height": 8}', "Infinity is no number"),
+        (f'{{"prompt": "", "width": {"9" * 5000}}}', "not JSON"),
+        (
+            '{"prompt": "", "regions": [{"prompt": "a", "box": [0, 0, 1e999, 1]}]}',
+            "leaves the picture",
+        ),
+    ],
+)
+def test_broken_json_is_told_with_its_place(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(LayoutError, match=rf"a\.json: .*{reason}"):
+        read_layout(path, size=(8, 8))
 
 
 @pytest.mark.parametrize(
@@ -135,6 +174,7 @@ def test_missing_file_and_broken_json_are_told(tmp_path: Path) -> None:
         ("a,0,1,1: <rex>", "write `x0,y0,x1,y1: prompt`"),
         ("nan,0,1,1: <rex>", "leaves the picture"),
         ("0,0,1,1", "write `x0,y0,x1,y1: prompt`"),
+        ("0,0,1,1:  ", "write `x0,y0,x1,y1: prompt`"),
         ("0,0,1,1;heavy=2: <rex>", "after the shape go"),
         ("0,0,1,1;weight=inf: <rex>", "weight inf; above 0"),
         ("none.png: <rex>", "no such file; a mask"),
@@ -173,8 +213,14 @@ def test_control_shorthand_gives_weights(folder: Path) -> None:
         ("mini-adapter", "write `MODEL:IMAGE`"),
         ("mini-adapter:a.png:heavy", "write `MODEL:IMAGE`"),
         ("mini-adapter:none.png", "no such file; a control's picture"),
+        ("mini-adapter:edges.png:-0.5", "mini-adapter: weight -0.5; 0 or more"),
+        ("mini-adapter:edges.png:nan", "weight nan; 0 or more"),
+        ("mini-adapter:edges.png:1,inf", "weight inf; 0 or more"),
     ],
 )
-def test_control_that_is_none_is_refused(text: str, reason: str) -> None:
+def test_control_that_is_none_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    monkeypatch.chdir(folder)
     with pytest.raises(LayoutError, match=reason):
         Control.parse(text)

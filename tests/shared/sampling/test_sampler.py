@@ -1,5 +1,7 @@
 """Regional sampling on a small base of random weights."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -104,6 +106,49 @@ def test_size_off_the_grid_is_refused_with_the_nearest(base: Base) -> None:
         draw(base, Layout("a dog", 17, 16))
 
 
-def test_unknown_scheduler_is_refused(base: Base) -> None:
-    with sampling(base) as sampler, pytest.raises(LayoutError, match="none of that"):
-        sampler.sample(Layout("a dog", 16, 16), seeds=[1], scheduler="Magic")
+def test_regions_prompt_that_is_too_long_is_refused_never_cut(base: Base) -> None:
+    words = " ".join(["snow"] * 200)
+    layout = Layout("a dog", 16, 16, regions=(Region(words, LEFT),))
+    with pytest.raises(PromptError, match="tokens, the base takes 24: shorten 'snow"):
+        draw(base, layout)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"scheduler": "Magic"}, "none of that"),
+        ({"scheduler": "SchedulerMixin"}, "none of that"),
+        ({"scheduler": "UNet2DConditionModel"}, "none of that"),
+        ({"scheduler": "FlowMatchEulerDiscreteScheduler"}, "made for other models"),
+        ({"scheduler": "KarrasVeScheduler"}, "made for other models"),
+        ({"scheduler": "VQDiffusionScheduler"}, "made for other models"),
+        ({"scheduler": "PNDMScheduler", "steps": 3}, "does not take 3 steps"),
+        ({"steps": 2000}, "steps 2000; the base's noise schedule has 1000"),
+        ({"guidance": float("nan")}, "guidance nan; a finite number"),
+        ({"lead": float("nan")}, "lead nan; from 0 to 1"),
+        ({"seeds": [True]}, "seed True; a whole number"),
+        ({"seeds": [2**64]}, "seed 18446744073709551616; from"),
+        ({"seeds": [1, 2]}, "1 layouts and 2 seeds"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_drawn(
+    base: Base, settings: dict[str, Any], reason: str
+) -> None:
+    kept = base.pipeline.scheduler
+    drawn: list[int] = []
+    given: dict[str, Any] = {"seeds": [1], "on_step": lambda: drawn.append(1)}
+    with sampling(base) as sampler, pytest.raises(LayoutError, match=reason):
+        sampler.sample([Layout("a dog", 16, 16)], **(given | settings))
+    assert not drawn
+    assert base.pipeline.scheduler is kept
+
+
+@pytest.mark.parametrize(
+    "name", ["DDIMScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler"]
+)
+def test_schedulers_that_fit_are_taken(base: Base, name: str) -> None:
+    with sampling(base) as sampler:
+        pictures = sampler.sample(
+            Layout("a dog", 16, 16), seeds=[1], scheduler=name, steps=3
+        )
+    assert pictures[0].size == (16, 16)
