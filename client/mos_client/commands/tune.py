@@ -1,7 +1,7 @@
 """`mos-client tune`: pictures in, a concept out."""
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -169,9 +169,10 @@ def tune(
     from mos_client.tuning import Previews, TuneSettings, tune_concept
     from mos_client.tuning.class_word import check_class_word, infer_class_word
     from mos_client.tuning.latents import working_side
+    from mos_client.tuning.processes import launched
     from mos_protocol.blob import signature_path
     from mos_shared.base import load_base
-    from mos_shared.devices import pick_device, pick_dtype
+    from mos_shared.devices import pick_dtype
     from mos_shared.files import write_atomically
     from mos_shared.names import checked_name
 
@@ -185,8 +186,12 @@ def tune(
     previews = None
     if preview_every is not None:
         previews = Previews(preview_every, preview_writer(work_dir / "previews"))
+    processes, where = launched(device)
+    if not processes.leads:
+        console.quiet, share, tensorboard = True, False, None
+        if check:
+            return
     log = None if tensorboard is None else tensorboard_log(tensorboard)
-    where = pick_device(device)
     loaded = load_base(base, device=where, dtype=pick_dtype(precision, where))
     settings = TuneSettings.for_base(
         loaded,
@@ -197,6 +202,7 @@ def tune(
         seed=seed,
         min_side=min_side,
     )
+    settings = replace(settings, accumulate=settings.accumulate * processes.count)
     folder = read_folder(data, min_side=settings.min_side or working_side(loaded))
     for line in folder.refused:
         console.print(f"left out: {line}", markup=False)
@@ -235,7 +241,10 @@ def tune(
             resume=resume,
             on_progress=shown_as.show,
             previews=previews,
+            processes=processes,
         )
+    if not processes.leads:
+        return
     if log is not None:
         log.close()
     content = tuned.to_bytes()

@@ -33,6 +33,7 @@ from mos_client.tuning.memory import gradient_checkpointing
 from mos_client.tuning.objective import Objective
 from mos_client.tuning.optimiser import Optimiser
 from mos_client.tuning.preview import preview_sheet
+from mos_client.tuning.processes import Processes
 from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.words import Words, initial_words
 from mos_shared.base import Base
@@ -91,6 +92,7 @@ def tune_concept(
     resume: bool = False,
     on_progress: OnProgress | None = None,
     previews: Previews | None = None,
+    processes: Processes | None = None,
 ) -> Concept:
     """Tune a concept on some pictures.
 
@@ -105,6 +107,7 @@ def tune_concept(
         resume: Go on from the checkpoint in `work_dir`, to the same result.
         on_progress: Called after every step.
         previews: Grids to be drawn now and then; they change nothing of the result.
+        processes: Who shares the run; `settings.accumulate` counts the passes of all.
 
     Raises:
         ConceptError: `name` cannot be a name.
@@ -126,7 +129,8 @@ def tune_concept(
         lean_projections(base),
         gradient_checkpointing(base, wanted=settings.gradient_checkpointing),
     ):
-        run = _Run(base, name, words, data, settings, previews)
+        sharing = processes or Processes()
+        run = _Run(base, name, words, data, settings, previews, sharing)
         identity = RunIdentity(
             base.inventory.base,
             name,
@@ -151,7 +155,9 @@ class _Run:
         data: TrainingSet,
         settings: TuneSettings,
         previews: Previews | None,
+        processes: Processes,
     ) -> None:
+        self._processes = processes
         self._base, self._name, self._words = base, name, words
         self._data, self._settings, self._previews = data, settings, previews
         self._objective = Objective(base, name, words, settings)
@@ -170,6 +176,7 @@ class _Run:
         if resume and work_dir is not None:
             self._step = load_checkpoint(work_dir, identity, parameters, adam)
         saved = self._step
+        writes = work_dir if self._processes.leads else None
         smooth: float | None = None
         try:
             while self._step < self._settings.steps:
@@ -181,16 +188,16 @@ class _Run:
                 smooth = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
                 tell(TuneProgress(self._step, self._settings.steps, smooth))
                 self._preview()
-                if work_dir is not None and self._step % CHECKPOINT_EVERY == 0:
-                    save_checkpoint(work_dir, identity, self._step, parameters, adam)
+                if writes is not None and self._step % CHECKPOINT_EVERY == 0:
+                    save_checkpoint(writes, identity, self._step, parameters, adam)
                     saved = self._step
         except KeyboardInterrupt:
-            if work_dir is not None and self._step > saved:
-                save_checkpoint(work_dir, identity, self._step, parameters, adam)
+            if writes is not None and self._step > saved:
+                save_checkpoint(writes, identity, self._step, parameters, adam)
             raise
 
     def _preview(self) -> None:
-        previews = self._previews
+        previews = self._previews if self._processes.leads else None
         if previews is not None and self._step % previews.every == 0:
             sheet = preview_sheet(self._base, self._name, self._words)
             previews.show(self._step, sheet)
@@ -206,8 +213,13 @@ class _Run:
         chance = random.Random(f"{settings.seed} {self._step}")
         generator = torch.Generator().manual_seed(chance.randrange(_LARGEST_SEED))
         losses: list[torch.Tensor] = []
-        for _ in range(settings.accumulate):
+        own = self._processes.passes(settings.accumulate)
+        for number in range(settings.accumulate):
+            if number:
+                generator = generator.manual_seed(chance.randrange(_LARGEST_SEED))
             batch = data.batch(chance, settings.batch_size)
+            if number not in own:
+                continue
             with layerwise(self._base.unet):
                 loss = self._objective.loss(
                     batch.latents,
@@ -219,7 +231,9 @@ class _Run:
                 )
                 (loss / settings.accumulate).backward()
             losses.append(loss.detach())
-        value, finite = self._optimiser.finite(torch.stack(losses).mean())
+        loss = torch.stack(losses).sum() / settings.accumulate
+        loss = self._processes.add_up(self._optimiser.parameters.values(), loss)
+        value, finite = self._optimiser.finite(loss)
         if not finite:
             raise TuningError(self._broken_down(value, work_dir, saved))
         return value
