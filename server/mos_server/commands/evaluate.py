@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mos_server.commands.options import JsonOption
+from mos_server.commands.options import DeviceOption, JsonOption
 from mos_server.commands.progress_lines import ProgressLines
 from mos_server.commands.simulate import SimulationDisplay
 from mos_server.errors import EvaluationError
@@ -51,6 +51,7 @@ def evaluate(
     tune_steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of what is tuned.")
     ] = None,
+    device: DeviceOption = "auto",
     plain: Annotated[
         int,
         typer.Option(min=0, help="Concepts tuned as plain LoRA as well; 0 for none."),
@@ -76,6 +77,7 @@ def evaluate(
         seeds=seeds,
         steps=steps,
         tune_steps=tune_steps,
+        device=device,
         plain=plain,
     )
     display: Any = SimulationDisplay() if console.is_terminal else ProgressLines()

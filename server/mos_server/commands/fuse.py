@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mos_server.commands.options import HomeOption, JsonOption
+from mos_server.commands.options import DeviceOption, HomeOption, JsonOption
 from mos_server.errors import FusionError
 from mos_shared.console import console, print_json, progress
 from mos_shared.files import read_whole, write_atomically
@@ -43,7 +43,7 @@ def fuse(
         str | None, typer.Option(help="Later stages' inputs: solo or chained.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the captures.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceOption = "auto",
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -14,3 +14,7 @@ HomeOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one object.")]
+
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
+]

@@ -36,6 +36,9 @@ class Asked:
     tune_steps: int | None = None
     """Optimiser steps of everything that is tuned."""
 
+    device: str = "auto"
+    """Where pictures are drawn and inputs captured, see `mos_shared.devices`."""
+
     plain: int = 8
     """How many concepts are tuned as plain LoRA as well, to compare with."""
 

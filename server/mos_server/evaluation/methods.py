@@ -77,7 +77,7 @@ def published(base: Base, subjects: Sequence[Subject]) -> FusedModel:
     )
     fused: dict[str, LoraFactors] = {}
     for stage in STAGES:
-        moments = [
+        captured = [
             capture(
                 base,
                 dict(concept.lora) | fused,
@@ -88,6 +88,7 @@ def published(base: Base, subjects: Sequence[Subject]) -> FusedModel:
             )
             for concept in concepts
         ]
+        moments = [{name: g.cpu() for name, g in own.items()} for own in captured]
         iterations = UNET_ITERATIONS if stage == SPATIAL else TEXT_ITERATIONS
         for module in sorted(concepts[0].lora):
             if stage_of(module) != stage:

@@ -23,6 +23,7 @@ def plain_subjects(
     *,
     base: str,
     steps: int | None,
+    device: str,
     on_tuned: Callable[[], None],
 ) -> list[Subject]:
     """A plain LoRA for each subject; those that are in `out` already stay.
@@ -32,6 +33,7 @@ def plain_subjects(
         out: One folder each is made here, as `subjects.read_subjects` takes it.
         base: `mini`, a pipeline directory, or a hub name.
         steps: Optimiser steps; the base's own number by default.
+        device: As `mos_shared.devices.pick_device` takes it.
         on_tuned: Called after each.
 
     Raises:
@@ -41,13 +43,15 @@ def plain_subjects(
     for subject in subjects:
         folder = out / subject.name
         if not (folder / _file(subject)).is_file():
-            _make(subject, folder, base, steps)
+            _make(subject, folder, base, steps, device)
         made.append(read_subject(folder))
         on_tuned()
     return made
 
 
-def _make(subject: Subject, folder: Path, base: str, steps: int | None) -> None:
+def _make(
+    subject: Subject, folder: Path, base: str, steps: int | None, device: str
+) -> None:
     beside = folder.parent / f".{folder.name}.part"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -57,7 +61,7 @@ def _make(subject: Subject, folder: Path, base: str, steps: int | None) -> None:
     words = ["tune", "--data", str(beside), "--base", base, "--method", "lora"]
     words += ["--concept", subject.name, "--class-word", subject.class_word]
     words += ["--out", str(beside / _file(subject)), "--no-share"]
-    words += ["--skip-privacy-check"]
+    words += ["--skip-privacy-check", "--device", device]
     words += [] if steps is None else ["--steps", str(steps)]
     code = f"import sys; from {_PROGRAM} import main; sys.exit(main())"
     done = subprocess.run(

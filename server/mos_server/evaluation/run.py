@@ -25,6 +25,7 @@ from mos_server.evaluation.tables import TOGETHER, Counter, Evaluation, Tables
 from mos_server.fusion import FusionSettings
 from mos_server.simulation import OnProgress, simulate
 from mos_shared.base import Base, load_base
+from mos_shared.devices import pick_device
 from mos_shared.metrics import load_metrics
 from mos_shared.zoo.individuals import ALIKE, MIXED, write_individuals
 
@@ -51,7 +52,7 @@ def evaluate(
         EvaluationError: too few concepts for what is asked.
         MosError: the base, the metrics or the concepts cannot be used.
     """
-    base = load_base(asked.base)
+    base = load_base(asked.base, device=pick_device(asked.device))
     metrics = load_metrics(asked.metrics)
     wanted = _wanted(asked)
     folder = asked.subjects or out / _SUBJECTS
@@ -123,7 +124,8 @@ def _make_subjects(
 
 
 def _circumstances(asked: Asked, base: Base, plan: Sampled) -> dict[str, Any]:
-    return {
+    elsewhere = {} if base.device.type == "cpu" else {"device": base.device.type}
+    return elsewhere | {
         "base": base.inventory.base,
         "sample": dict(base.defaults.get("sample", {})),
         "fusion": asdict(FusionSettings.for_base(base)),

@@ -141,6 +141,7 @@ class Tables:
             self._plain_folder,
             base=self._asked.base,
             steps=self._asked.tune_steps,
+            device=self._asked.device,
             on_tuned=lambda: self._counter.drawn(1),
         )
         count = self._per_concept * len(self._plain)

@@ -160,7 +160,12 @@ def test_a_plain_lora_that_cannot_be_tuned_is_named(
     where = tmp_path / "plain"
     with pytest.raises(EvaluationError, match=r"plain LoRA of ada: .*picture"):
         plain_subjects(
-            [subject], where, base=str(base.folder), steps=1, on_tuned=lambda: None
+            [subject],
+            where,
+            base=str(base.folder),
+            steps=1,
+            device="cpu",
+            on_tuned=lambda: None,
         )
     assert not (where / "ada").exists()
 
@@ -237,6 +242,7 @@ def test_the_command_prints_the_papers_figures_beside_ours(
     [
         (("--only", "nothing"), "the tables are tuning, fusion, settings, regions"),
         (("--method", "luck"), "the methods are gradient"),
+        (("--device", "cuda:99"), "is not here"),
         (("--counts", "many"), "whole numbers with commas"),
         (("--counts", "9", "--only", "fusion"), "9 concepts asked for, 3 at hand"),
     ],
