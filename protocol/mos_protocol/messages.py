@@ -48,6 +48,9 @@ PlainDict = dict[str, PlainValue]
 
 T = TypeVar("T")
 
+MAX_OFFERS: Final = 1024
+"""Of one answer. A site that has more to offer names the rest once these are gone."""
+
 MAX_TEXT_CHARACTERS: Final = 1024
 """Of any text in a message. It is shown on terminals and kept, so it is printable."""
 
@@ -115,7 +118,7 @@ class SyncAsk:
         return SyncAsk(
             wait_seconds=_one(values, "wait-seconds", float),
             verdicts=tuple(Verdict(*row) for row in verdicts),
-            newest_release=_one(values, "newest-release", int),
+            newest_release=_count(values, "newest-release"),
         )
 
 
@@ -155,7 +158,7 @@ class SyncAnswer:
             site=_one(values, "site", str),
             key_id=_one(values, "key-id", str),
             offers=_offers_from_dict(values),
-            release_version=_one(values, "release-version", int),
+            release_version=_count(values, "release-version"),
             release_digest=_one(values, "release-digest", str),
         )
 
@@ -210,7 +213,7 @@ class DeliverAnswer:
         return DeliverAnswer(
             accepted=_one(values, "accepted", bool),
             reason=_one(values, "reason", str),
-            version=_one(values, "version", int),
+            version=_count(values, "version"),
         )
 
 
@@ -246,9 +249,9 @@ class TuneAsk:
             MalformedError: a value is missing or of another type.
         """
         return TuneAsk(
-            steps=_one(values, "steps", int),
+            steps=_count(values, "steps"),
             seed=_one(values, "seed", int),
-            rank=_one(values, "rank", int),
+            rank=_count(values, "rank"),
             concept=_one(values, "concept", str),
         )
 
@@ -290,9 +293,13 @@ def _offers_from_dict(values: Mapping[str, Any]) -> tuple[Offer, ...]:
     rows = _columns(
         _list(values, "offer-concepts", str),
         _list(values, "offer-digests", str),
-        _list(values, "offer-counters", int),
-        _list(values, "offer-bytes", int),
+        _counts(values, "offer-counters"),
+        _counts(values, "offer-bytes"),
     )
+    if len(rows) > MAX_OFFERS:
+        raise MalformedError(
+            f"the message holds {len(rows)} offers; at most {MAX_OFFERS} are taken"
+        )
     return tuple(Offer(*row) for row in rows)
 
 
@@ -304,6 +311,20 @@ def _one(values: Mapping[str, Any], key: str, kind: type[T]) -> T:
     if isinstance(value, str):
         _check_text(value, key)
     return value
+
+
+def _count(values: Mapping[str, Any], key: str) -> int:
+    number = _one(values, key, int)
+    if number < 0:
+        raise MalformedError(f"the message's {key!r} is {number}; it cannot be below 0")
+    return number
+
+
+def _counts(values: Mapping[str, Any], key: str) -> list[int]:
+    numbers = _list(values, key, int)
+    if any(number < 0 for number in numbers):
+        raise MalformedError(f"the message's {key!r} holds a number below 0")
+    return numbers
 
 
 def _list(values: Mapping[str, Any], key: str, kind: type[T]) -> list[T]:

@@ -19,6 +19,7 @@ said anything for as long, so a slow machine with many sites is never cut off.
 import time
 from collections.abc import Callable
 
+from mos_protocol.bundle import MAX_BUNDLE_BYTES
 from mos_protocol.journal import Journal
 from mos_protocol.messages import (
     QUERY_COLLECT,
@@ -292,7 +293,9 @@ class Conversation:
             if not self._has_room():
                 return
             offer = node.offers.pop(0)
-            seconds = offer.bytes / settings.slowest_bytes_per_second
+            # A site says how much it offers; no more time than for the most admitted.
+            size = min(offer.bytes, MAX_BUNDLE_BYTES)
+            seconds = size / settings.slowest_bytes_per_second
             ask = CollectAsk(offer.digest).to_dict()
             flight = self._send(node, QUERY_COLLECT, ask, seconds)
             flight.digest = offer.digest

@@ -3,6 +3,10 @@
 `Grid.pull_messages` waits until a reply's content has arrived whole, up to two hours,
 and a site that is slow, or was killed half-way, makes it wait. So every reply is pulled
 by a thread of its own, and only the conversation's deadlines decide when to give up.
+
+What a site sends may be anything. A reply that Flower cannot unfold, or that is not one
+of ours, is an error of that one site; it ends neither the run nor another's exchange.
+That the SuperLink itself is gone shows when it is asked for its nodes, which raises.
 """
 
 import threading
@@ -10,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
 
@@ -61,7 +66,10 @@ class FlowerCarrier:
         return next(iter(self._grid.push_messages([message])), "")
 
     def receive(self, message_ids: Sequence[str]) -> Sequence[Reply]:
-        """The replies that have come for some messages, whole."""
+        """The replies that have come for some messages, whole.
+
+        Where the SuperLink could not be reached it is asked again.
+        """
         replies, every = (
             [],
             max(_PULL_EVERY_SECONDS, len(message_ids) / _PULLS_PER_SECOND),
@@ -70,10 +78,8 @@ class FlowerCarrier:
             pull = self._pulls.get(message_id)
             if pull is not None and not pull.done.is_set():
                 continue
-            if pull is not None and pull.error is not None:
-                raise pull.error
-            if pull is not None and pull.messages:
-                replies.append(reply_of(pull.messages[0], message_id))
+            if pull is not None and pull.reply is not None:
+                replies.append(pull.reply)
                 continue
             if pull is None or time.monotonic() - pull.begun >= every:
                 self._pulls[message_id] = _Pull(self._grid, message_id)
@@ -89,16 +95,19 @@ class _Pull:
     def __init__(self, grid: Grid, message_id: str) -> None:
         self.begun = time.monotonic()
         self.done = threading.Event()
-        self.messages: list[Message] = []
-        self.error: Exception | None = None
+        self.reply: Reply | None = None
         self._grid, self._message_id = grid, message_id
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         try:
-            self.messages = list(self._grid.pull_messages([self._message_id]))
+            for message in self._grid.pull_messages([self._message_id]):
+                self.reply = reply_of(message, self._message_id)
+        except httpx.TransportError:
+            pass
         except Exception as error:
-            self.error = error
+            # Flower unfolds what a site has packed, and fails in many ways at that.
+            self.reply = _unreadable(self._message_id, error)
         self.done.set()
 
 
@@ -124,3 +133,8 @@ def reply_of(message: Message, message_id: str) -> Reply:
         )
     except MalformedError as error:
         return Reply(message_id, error=str(error))
+
+
+def _unreadable(message_id: str, error: Exception) -> Reply:
+    kind = type(error).__name__
+    return Reply(message_id, error=f"the reply cannot be read ({kind})")

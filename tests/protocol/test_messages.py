@@ -6,6 +6,7 @@ import pytest
 
 from mos_protocol.errors import MalformedError
 from mos_protocol.messages import (
+    MAX_OFFERS,
     CollectAsk,
     DeliverAnswer,
     Offer,
@@ -62,6 +63,24 @@ def test_missing_or_mistyped_value_is_refused(message: Any) -> None:
 def test_truth_is_no_number() -> None:
     with pytest.raises(MalformedError):
         TuneAsk.from_dict({"steps": True, "seed": 0, "rank": 0})
+
+
+def test_nothing_is_counted_below_zero() -> None:
+    answer = SyncAnswer("north", "ef" * 32, OFFERS, 3, "").to_dict()
+    for key in ("offer-bytes", "offer-counters"):
+        with pytest.raises(MalformedError, match=key):
+            SyncAnswer.from_dict(answer | {key: [1, -1]})
+    with pytest.raises(MalformedError, match="release-version"):
+        SyncAnswer.from_dict(answer | {"release-version": -1})
+    for key in ("steps", "rank"):
+        with pytest.raises(MalformedError, match=key):
+            TuneAsk.from_dict(TuneAsk(1, 0).to_dict() | {key: -5})
+
+
+def test_more_offers_than_a_site_names_at_once_are_refused() -> None:
+    many = SyncAnswer("north", "ef" * 32, OFFERS[:1] * (MAX_OFFERS + 1), 3, "")
+    with pytest.raises(MalformedError, match="offers"):
+        SyncAnswer.from_dict(many.to_dict())
 
 
 def test_lists_of_different_length_are_refused() -> None:

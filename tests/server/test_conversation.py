@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mos_client.home import SiteHome
 from mos_client.outbox import Outbox
 from mos_client.releases import ReleaseStore
-from mos_protocol.bundle import Bundle
+from mos_protocol.bundle import MAX_BUNDLE_BYTES, Bundle
 from mos_protocol.journal import Journal
+from mos_protocol.messages import Offer, SyncAnswer
 from mos_server.conversation import Conversation
-from mos_server.federation import ConversationSettings, Fuser
+from mos_server.federation import ConversationSettings, Fuser, Reply
 from mos_server.fusion import FusionSettings
 from mos_shared.base import Base, load_base
 from mos_shared.inventory import Inventory
@@ -262,3 +264,80 @@ def test_whoever_is_served_to_the_end_is_not_given_up_while_others_answer(
     talk.clock.now += 2 * settings.grace_seconds
     talk.steps(1)
     assert events_of(talk.journal).count("failed") == 1
+
+
+HONEST = SyncAnswer("north", "ef" * 32, (), 0, "").to_dict()
+GARBAGE: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "an error": {"error": "\x1b[2J" * 99},
+    "no values": {"values": {}},
+    "a blob alone": {"blob": b"\x00" * 4096},
+    "values of other types": {"values": {key: b"x" for key in HONEST}},
+    "a size below zero": {
+        "values": HONEST
+        | {
+            "offer-concepts": ["rex"],
+            "offer-digests": ["ab" * 32],
+            "offer-counters": [1],
+            "offer-bytes": [-(2**40)],
+        }
+    },
+    "numbers without end": {"values": HONEST | {"release-version": 2**63 - 1}},
+    "words without end": {"values": HONEST | {"site": "x" * 10**6}},
+    "a million offers": {
+        "values": HONEST
+        | {
+            "offer-concepts": ["rex"] * 10**6,
+            "offer-digests": ["ab" * 32] * 10**6,
+            "offer-counters": [1] * 10**6,
+            "offer-bytes": [1] * 10**6,
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+def test_site_that_answers_garbage_stops_nobody(
+    centre: Centre, tmp_path: Path, garbage: dict[str, Any]
+) -> None:
+    south, north = (site(centre, tmp_path, name) for name in ("south", "north"))
+    put(south, centre.inventory, "luna")
+    own_key = {"key-id": north.signing_key().public.key_id}
+    if garbage.get("values"):
+        garbage = {**garbage, "values": {**garbage["values"], **own_key}}
+    wire = Wire({1: north, 2: south})
+    wire.strange[1] = lambda message_id: Reply(message_id, **garbage)
+    talk = Talk(centre, wire)
+    talk.steps()
+    assert [b.concept for b in centre.registry.current_bundles()] == ["luna"]
+    assert [entry.concept for entry in Outbox(south).sent()] == ["luna"]
+    # And it is one of us again once it talks sense.
+    wire.strange.clear()
+    put(north, centre.inventory, "rex")
+    talk.steps(30, seconds=10.0)
+    assert len(centre.registry.current_bundles()) == 2
+
+
+def test_size_that_is_claimed_gives_no_more_time_than_the_largest_bundle(
+    centre: Centre, tmp_path: Path
+) -> None:
+    north = site(centre, tmp_path, "north")
+    huge = SyncAnswer(
+        "north",
+        north.signing_key().public.key_id,
+        (Offer("rex", "ab" * 32, 1, 2**62),),
+        0,
+        "",
+    )
+    wire = Wire({1: north})
+    wire.strange[1] = lambda message_id: Reply(message_id, values=huge.to_dict())
+    talk = Talk(centre, wire)
+    talk.steps(1)
+    wire.strange.clear()
+    wire.silent.add(1)
+    talk.steps(1)
+    assert wire.actions[-1] == (1, "query.collect")
+    longest = MAX_BUNDLE_BYTES / STILL.slowest_bytes_per_second + STILL.grace_seconds
+    talk.clock.now += longest
+    talk.steps(1)
+    assert events_of(talk.journal)[-1] == "failed"

@@ -1,14 +1,24 @@
-"""One node's reply that does not arrive whole delays nobody else's."""
+"""One node's reply that is late, or no reply at all, is that node's alone."""
 
 import threading
 from collections.abc import Iterable
 
+import httpx
 import pytest
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+from google.protobuf.message import DecodeError
 
 from mos_protocol.flower_records import to_records
 from mos_server.federation import Reply
@@ -21,6 +31,8 @@ class StuckGrid(Grid):  # type: ignore[misc]
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.let_go = threading.Event()
+        self.failures: dict[str, list[Exception]] = {}
+        """What pulling a message raises, in turn."""
 
     def set_run(self, run: Run) -> None:
         raise NotImplementedError
@@ -50,6 +62,8 @@ class StuckGrid(Grid):  # type: ignore[misc]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         (message_id,) = message_ids
+        if self.failures.get(message_id):
+            raise self.failures[message_id].pop(0)
         if message_id == "stuck":
             self.asked.set()
             self.let_go.wait()
@@ -91,6 +105,63 @@ def test_nodes_come_with_the_keys_they_showed() -> None:
 def test_reply_whose_content_is_not_ours_is_an_error_and_no_crash() -> None:
     foreign = RecordDict({"blob": ConfigRecord({"blob": b"x"})})
     assert "no blob" in reply_of(answer(foreign), "m1").error
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("Class name (Message) and object type (Array)"),
+        KeyError("Nonsense"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        DecodeError("Error parsing message"),
+        RecursionError(),
+        MemoryError(),
+        httpx.HTTPStatusError(
+            "500",
+            request=httpx.Request("POST", "http://x"),
+            response=httpx.Response(500),
+        ),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_reply_that_flower_cannot_unfold_is_that_nodes_error(raised: Exception) -> None:
+    grid = StuckGrid()
+    grid.failures["broken"] = [raised]
+    carrier, replies = FlowerCarrier(grid), dict[str, Reply]()
+    while len(replies) < 2:
+        waiting = [name for name in ("broken", "quick") if name not in replies]
+        replies |= {one.message_id: one for one in carrier.receive(waiting)}
+    assert type(raised).__name__ in replies["broken"].error
+    assert replies["quick"].values == {"site": "north"}
+
+
+def test_reply_is_asked_for_again_where_the_superlink_was_not_reached() -> None:
+    grid = StuckGrid()
+    grid.failures["m1"] = [httpx.ConnectError("refused"), httpx.ReadTimeout("late")]
+    carrier, replies = FlowerCarrier(grid), list[Reply]()
+    while not replies:
+        replies += carrier.receive(["m1"])
+    assert not replies[0].error
+    assert grid.failures["m1"] == []
+
+
+STRANGE = {
+    "numbers for values": RecordDict({"mos": MetricRecord({"site": 1})}),
+    "values for a blob": RecordDict({"blob": ConfigRecord({"blob": b"x"})}),
+    "arrays for values": RecordDict({"mos": ArrayRecord({})}),
+    "a blob of two arrays": RecordDict(
+        {
+            "blob": ArrayRecord(
+                {name: Array("uint8", (1,), "x", b"x") for name in ("blob", "more")}
+            )
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+def test_records_of_another_kind_are_an_error_and_no_crash(content: RecordDict) -> None:
+    assert "the message holds no" in reply_of(answer(content), "m1").error
 
 
 def test_words_of_a_site_cannot_command_the_centres_terminal() -> None:
