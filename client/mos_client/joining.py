@@ -99,6 +99,7 @@ def _join(
     settings: JoinSettings,
 ) -> bool:
     command = supernode_command(home, welcome)
+    on_event = _without_repeats(on_event)
     reader = JournalReader(journal_path(home), from_end=True)
     back_off = BackOff(longest=settings.longest_pause_seconds)
     while not stopping:
@@ -193,6 +194,23 @@ class _Hearing:
     def seems_lost(self) -> bool:
         """Whether a new connection is worth a try."""
         return self._silence() > _RESTART_AFTER_SECONDS
+
+
+def _without_repeats(on_event: OnEvent) -> OnEvent:
+    """Every attempt tells why it failed; that is passed on where it is news."""
+    told = ""
+
+    def tell(event: Event) -> bool:
+        nonlocal told
+        if event.kind == "connected":
+            told = ""
+        elif event.kind == "not-connected":
+            if event.facts["reason"] == told:
+                return False
+            told = event.facts["reason"]
+        return on_event(event)
+
+    return tell
 
 
 def _event(kind: str, **facts: object) -> Event:

@@ -1,9 +1,10 @@
 """The process that `mos-client join` supervises: Flower's SuperNode, guarded.
 
-Three things are added to Flower's own program. An app is checked before anything of it
+Four things are added to Flower's own program. An app is checked before anything of it
 is stored (`flower_guard`). An error's words are taken out of an answer
-(`supernode_errors`). And the process ends when its main thread does: Flower's
-Runtime API runs in a thread of its own, which would keep a node that has failed alive.
+(`supernode_errors`). Why the centre is not reached is told (`supernode_contact`). And
+the process ends when its main thread does: Flower's Runtime API runs in a thread of its
+own, which would keep a node that has failed alive.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import flwr.supernode.start_client_internal as flower_internals
 from flwr.supernode.cli import flower_supernode
 
 from mos_client.flower_guard import ForeignAppError, check_app
+from mos_client.supernode_contact import Contact
 from mos_client.supernode_errors import guarded_send
 from mos_client.supernode_names import JOURNAL_VARIABLE
 from mos_protocol.journal import Journal
@@ -29,11 +31,24 @@ _PUSH: Final = 6
 `_init_connection` yields."""
 
 _connect = flower_internals._init_connection
+_make_invoker = flower_internals._make_fleet_connection_retry_invoker
 
 
 @contextlib.contextmanager
-def _guarded_connection(*arguments: Any, **options: Any) -> Iterator[tuple[Any, ...]]:
-    with _connect(*arguments, **options) as connection:
+def _guarded_connection(**options: Any) -> Iterator[tuple[Any, ...]]:
+    contact = Contact(
+        _journal_path(),
+        address=str(options["server_address"]),
+        tls=not options["insecure"],
+    )
+
+    def followed(*arguments: Any, **limits: Any) -> Any:
+        invoker = _make_invoker(*arguments, **limits)
+        contact.follow(invoker)
+        return invoker
+
+    flower_internals._make_fleet_connection_retry_invoker = followed
+    with _connect(**options) as connection:
         parts = list(connection)
         get_fab = parts[_GET_FAB]
 
@@ -43,13 +58,14 @@ def _guarded_connection(*arguments: Any, **options: Any) -> Iterator[tuple[Any, 
                 check_app(fab.content)
             except ForeignAppError as error:
                 # Told here: Flower logs the exception, swallows it, and ends.
-                _journal().write("app-refused", reason=str(error))
+                journal = Journal(_journal_path())
+                journal.write("app-refused", reason=str(error))
                 raise
             return fab
 
         parts[_GET_FAB] = checked
         parts[_SEND] = guarded_send(parts[_SEND], parts[_PUSH])
-        _journal().write("connected")
+        contact.works()
         yield tuple(parts)
 
 
@@ -69,8 +85,8 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def _journal() -> Journal:
-    return Journal(Path(os.environ[JOURNAL_VARIABLE]))
+def _journal_path() -> Path:
+    return Path(os.environ[JOURNAL_VARIABLE])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.fleet_pb2_grpc import FleetStub
 
 from mos_client.home import SiteHome
+from mos_client.supernode_contact import reason_of
 from mos_protocol.enrolment import Welcome
 from mos_protocol.flower_env import free_port
 from mos_protocol.processes import Stopping
@@ -22,9 +23,6 @@ from tests.support.programs import Program, processes_about
 from tests.support.sites import Centre
 
 pytestmark = pytest.mark.slow
-
-UNREGISTERED = "Failed to activate SuperNode"
-"""How Flower words it to the node."""
 
 
 @dataclass
@@ -73,24 +71,36 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 
 def refused_at(door: Door, name: str, welcome: Welcome) -> str:
-    """Join in vain; what the site's log says of it."""
+    """Join in vain; why, as the site is told."""
     path = door.folder / f"{name}.welcome"
     path.write_bytes(welcome.to_bytes())
     home = SiteHome.open(door.folder / name)
     program = Program("client", "join", path, "--home", home.folder)
     try:
-        program.wait_for("disconnected")
-        assert [one["event"] for one in program.seen] == ["disconnected"]
+        told = program.wait_for("not-connected")
+        assert "connected" not in [one["event"] for one in program.seen]
     finally:
         program.kill()
-    return (home.flower / "supernode.log").read_text()
+    assert reason_of(home.flower) == told["reason"]
+    return str(told["reason"])
 
 
 def test_unregistered_node_key(door: Door) -> None:
-    welcome = door.welcome("stranger")
-    log = refused_at(door, "stranger", welcome)
-    assert UNREGISTERED in log, log
+    reason = refused_at(door, "stranger", door.welcome("stranger"))
+    assert "does not let this site's node key in" in reason
     assert "online" not in door.nodes()
+
+
+def test_site_without_a_certificate(door: Door) -> None:
+    welcome = replace(door.welcome("plain"), ca_certificate=b"")
+    assert "does not take plain text" in refused_at(door, "plain", welcome)
+    assert "online" not in door.nodes()
+
+
+def test_site_whose_welcome_names_another_authority(door: Door, tmp_path: Path) -> None:
+    other = ensure_certificates(tmp_path / "tls", ["127.0.0.1"]).ca.read_bytes()
+    welcome = replace(door.welcome("misled"), ca_certificate=other)
+    assert "not of the authority" in refused_at(door, "misled", welcome)
 
 
 def call(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.StatusCode:

@@ -86,8 +86,9 @@ _MAX_WELCOME_BYTES: Final = 2**20
 
 _LINES: Final[dict[str, Callable[["Event"], str]]] = {
     "connected": lambda _: "connected",
+    "not-connected": lambda event: f"not connected: {event.facts['reason']}",
     "disconnected": lambda event: (
-        f"not connected; trying again in {event.facts['pause_seconds']:.0f} s"
+        f"no connection; trying again in {event.facts['pause_seconds']:.0f} s"
     ),
     "silent": lambda event: (
         f"nothing heard from {event.facts['address']} for a while; still trying"

@@ -20,6 +20,9 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
     else:
         console.print(f"centre at {told['centre']}, key {told['centre_key'][:12]}")
         console.print(_contact(told))
+        if told["not_connected"]:
+            line = f"not connected: {told['not_connected']}"
+            console.print(line, markup=False, soft_wrap=True)
     for what, names in (("waiting", "outbox"), ("to be withdrawn", "withdrawals")):
         if told[names]:
             words = ", ".join(f"<{one}>" for one in told[names])
@@ -38,6 +41,7 @@ def _told(folder: Any) -> dict[str, Any]:
     from mos_client.outbox import Outbox
     from mos_client.releases import ReleaseStore
     from mos_client.requests import Requests
+    from mos_client.supernode_contact import reason_of
 
     site = SiteHome.open(folder)
     welcome, store = read_welcome(site), ReleaseStore(site)
@@ -51,6 +55,7 @@ def _told(folder: Any) -> dict[str, Any]:
         "base": welcome and welcome.base,
         "joined": is_joined(site),
         "heard": heard_at(site),
+        "not_connected": reason_of(site.flower),
         "outbox": [entry.concept for entry in outbox.entries()],
         "accepted": [entry.concept for entry in outbox.sent()],
         "refused": [entry.concept for entry in outbox.refused()],
