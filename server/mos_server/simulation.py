@@ -44,7 +44,7 @@ from mos_shared.names import checked_name
 OnProgress = Callable[[SimulationProgress], None]
 
 _FOLDERS: Final = ("centre", "sites", "enrolment", "flower")
-_FILES: Final = (PLAN_FILE, JOURNAL_FILE, OUTCOME_FILE)
+_FILES: Final = (PLAN_FILE, JOURNAL_FILE, f"{JOURNAL_FILE}.1", OUTCOME_FILE)
 _LOOK_EVERY_SECONDS: Final = 0.25
 _QUIET_SECONDS: Final = 45.0
 _GRACE_SECONDS: Final = 2.0
