@@ -29,7 +29,7 @@ from mos_client.requests import RequestEntry, Requests
 from mos_protocol.errors import ReleaseError
 from mos_protocol.flower_records import blob_of, to_records, values_of
 from mos_protocol.messages import (
-    MAX_OFFERS,
+    MAX_ITEMS,
     CollectAsk,
     DeliverAnswer,
     Offer,
@@ -201,7 +201,7 @@ def _offers(home: SiteHome) -> tuple[Offer, ...]:
     waiting: list[OutboxEntry | RequestEntry] = []
     waiting += [*Outbox(home).entries(), *Requests(home).entries()]
     waiting.sort(key=lambda entry: entry.counter)
-    del waiting[MAX_OFFERS:]
+    del waiting[MAX_ITEMS:]
     changes = [place for place, entry in enumerate(waiting) if not entry.concept]
     return tuple(
         Offer(entry.concept, entry.digest, entry.counter, entry.bytes)

@@ -48,8 +48,8 @@ PlainDict = dict[str, PlainValue]
 
 T = TypeVar("T")
 
-MAX_OFFERS: Final = 1024
-"""Of one answer. A site that has more to offer names the rest once these are gone."""
+MAX_ITEMS: Final = 1024
+"""Of any list in a message. A site that has more to offer names the rest later."""
 
 MAX_TEXT_CHARACTERS: Final = 1024
 """Of any text in a message. It is shown on terminals and kept, so it is printable."""
@@ -296,10 +296,6 @@ def _offers_from_dict(values: Mapping[str, Any]) -> tuple[Offer, ...]:
         _counts(values, "offer-counters"),
         _counts(values, "offer-bytes"),
     )
-    if len(rows) > MAX_OFFERS:
-        raise MalformedError(
-            f"the message holds {len(rows)} offers; at most {MAX_OFFERS} are taken"
-        )
     return tuple(Offer(*row) for row in rows)
 
 
@@ -329,6 +325,11 @@ def _counts(values: Mapping[str, Any], key: str) -> list[int]:
 
 def _list(values: Mapping[str, Any], key: str, kind: type[T]) -> list[T]:
     found = values.get(key)
+    if isinstance(found, list) and len(found) > MAX_ITEMS:
+        raise MalformedError(
+            f"the message's {key!r} has {len(found)} items; at most {MAX_ITEMS} are "
+            "taken"
+        )
     if not isinstance(found, list) or any(type(value) is not kind for value in found):
         raise MalformedError(f"the message's {key!r} is not a list of {kind.__name__}")
     for value in found:

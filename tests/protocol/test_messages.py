@@ -6,7 +6,7 @@ import pytest
 
 from mos_protocol.errors import MalformedError
 from mos_protocol.messages import (
-    MAX_OFFERS,
+    MAX_ITEMS,
     CollectAsk,
     DeliverAnswer,
     Offer,
@@ -78,8 +78,8 @@ def test_nothing_is_counted_below_zero() -> None:
 
 
 def test_more_offers_than_a_site_names_at_once_are_refused() -> None:
-    many = SyncAnswer("north", "ef" * 32, OFFERS[:1] * (MAX_OFFERS + 1), 3, "")
-    with pytest.raises(MalformedError, match="offers"):
+    many = SyncAnswer("north", "ef" * 32, OFFERS[:1] * (MAX_ITEMS + 1), 3, "")
+    with pytest.raises(MalformedError, match="1025 items"):
         SyncAnswer.from_dict(many.to_dict())
 
 
