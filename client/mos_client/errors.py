@@ -4,6 +4,7 @@ MosError (mos_shared.errors)
 └── SiteError            anything the site's user can mend
     ├── IdentityError    keys or enrolment are missing or wrong
     ├── PolicyError      the site's own policy does not allow what the centre asks
+    │   └── NotNowError  ... at this hour; at another it would
     └── StoreError       the outbox or the releases lack something, or are broken
 """
 
@@ -20,6 +21,10 @@ class IdentityError(SiteError):
 
 class PolicyError(SiteError):
     """The site's policy says no; the text goes to the centre, so it holds no path."""
+
+
+class NotNowError(PolicyError):
+    """Only the hour is wrong: asked again later, the site says yes."""
 
 
 class StoreError(SiteError):

@@ -20,7 +20,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from mos_client.enrolment import read_welcome, site_name
-from mos_client.errors import IdentityError, PolicyError
+from mos_client.errors import IdentityError, NotNowError, PolicyError
 from mos_client.flower_site import HEARD_FILE, Site, site_of
 from mos_client.home import SiteHome
 from mos_client.outbox import Outbox, OutboxEntry
@@ -135,7 +135,7 @@ def tune(message: Message, context: Context) -> Message:
     """Tune this site's concept and put it into the outbox, where the site allows it."""
     ask = TuneAsk.from_dict(values_of(message.content))
     site = _site(context)
-    error = ""
+    error, later = "", False
     try:
         from mos_client.flower_tuning import allowed_tuning, tune_into_outbox
 
@@ -144,11 +144,11 @@ def tune(message: Message, context: Context) -> Message:
             tune_into_outbox(site, tuning, ask)
     except PolicyError as refusal:
         site.journal.write("tune-refused", concept=ask.concept, reason=str(refusal))
-        error = str(refusal)
+        error, later = str(refusal), isinstance(refusal, NotNowError)
     except MosError as failure:
         site.journal.write("tune-failed", error=str(failure))
         error = type(failure).__name__
-    answer = TuneAnswer(_offers(site.home), error)
+    answer = TuneAnswer(_offers(site.home), error, later)
     return Message(to_records(answer.to_dict()), reply_to=message)
 
 

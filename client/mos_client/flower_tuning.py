@@ -23,15 +23,17 @@ def allowed_tuning(site: Site, ask: TuneAsk, welcome: Welcome | None) -> SiteTun
     """What a real site tunes on when its centre asks, as far as its policy allows.
 
     Raises:
-        PolicyError: it does not, and why; the text may leave the site.
+        PolicyError: it does not, and why; the text may leave the site. `NotNowError`
+            where it would at another hour.
         MosError: the policy or a base cannot be read.
     """
     policy = Policy.read(site.home.policy_path)
     if policy is None or welcome is None:
         raise PolicyError("this site does not tune on request")
-    folder = policy.folder_for(ask, hour=time.localtime().tm_hour)
+    folder = policy.folder_for(ask)
     for base in policy.bases:
         if read_inventory(base).base == welcome.base:
+            policy.check_hour(time.localtime().tm_hour)
             return SiteTuning(
                 folder, base, None, ask.seed, os.cpu_count() or 1, policy.max_steps
             )

@@ -9,7 +9,8 @@
     rex = "/srv/pictures/rex"
 
 Without the file, or without `[tune]`, nothing is tuned on request. A refusal says which
-rule said no, and nothing of this machine: its text goes to the centre.
+rule said no, and nothing of this machine: its text goes to the centre. Hours are looked
+at last: where they alone say no, the centre is told that it may ask again.
 """
 
 import re
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mos_client.errors import PolicyError, StoreError
+from mos_client.errors import NotNowError, PolicyError, StoreError
 from mos_protocol.messages import TuneAsk
 from mos_shared.files import read_whole
 from mos_shared.names import is_name
@@ -60,12 +61,8 @@ class Policy:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{path}: not a policy: {error}") from error
 
-    def folder_for(self, ask: TuneAsk, *, hour: int) -> Path:
-        """The pictures that the centre may have tuned on.
-
-        Args:
-            ask: What it asks for.
-            hour: Of this machine's clock, 0 to 23.
+    def folder_for(self, ask: TuneAsk) -> Path:
+        """The pictures that the centre may have tuned on, in some hour.
 
         Raises:
             PolicyError: a rule says no; which one.
@@ -74,13 +71,23 @@ class Policy:
             raise PolicyError(
                 f"{ask.steps} steps; this site allows at most {self.max_steps}"
             )
-        first, last = self.hours
-        inside = first <= hour < last if first < last else not last <= hour < first
-        if not inside:
-            raise PolicyError(f"this site tunes on request from {first} to {last} h")
         if ask.concept not in self.data:
             raise PolicyError(f"this site offers no concept {ask.concept!r:.80}")
         return self.data[ask.concept]
+
+    def check_hour(self, hour: int) -> None:
+        """Refuse what is asked outside the hours.
+
+        Args:
+            hour: Of this machine's clock, 0 to 23.
+
+        Raises:
+            NotNowError: it is outside.
+        """
+        first, last = self.hours
+        inside = first <= hour < last if first < last else not last <= hour < first
+        if not inside:
+            raise NotNowError(f"this site tunes on request from {first} to {last} h")
 
 
 def _policy(told: Mapping[str, Any]) -> Policy:

@@ -266,9 +266,13 @@ class TuneAnswer:
     error: str
     """Why nothing was tuned; "" where something was."""
 
+    later: bool = False
+    """Whether only the hour was wrong, so that the same may be asked again."""
+
     def to_dict(self) -> PlainDict:
         """As plain values."""
-        return {"error": self.error, **_offers_to_dict(self.offers)}
+        values = _offers_to_dict(self.offers)
+        return {"error": self.error, "later": self.later, **values}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "TuneAnswer":
@@ -277,7 +281,11 @@ class TuneAnswer:
         Raises:
             MalformedError: a value is missing or of another type.
         """
-        return TuneAnswer(_offers_from_dict(values), _one(values, "error", str))
+        return TuneAnswer(
+            _offers_from_dict(values),
+            _one(values, "error", str),
+            _one(values, "later", bool),
+        )
 
 
 def _offers_to_dict(offers: Sequence[Offer]) -> PlainDict:

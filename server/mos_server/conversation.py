@@ -239,8 +239,15 @@ class Conversation:
 
     def _tuned(self, node: Node, flight: Flight, answer: TuneAnswer) -> None:
         node.tuned = True
-        self._answer_order(flight, answer.error)
         self._consider(node, answer.offers)
+        if answer.later and flight.order:
+            node.ask_after = self._clock() + self._settings.ask_again_seconds
+            if self._registry.postpone_order(flight.order, answer.error):
+                self._journal.write(
+                    "tune-postponed", site=node.site, reason=answer.error
+                )
+            return
+        self._answer_order(flight, answer.error)
         if answer.error:
             self._journal.write("tune-failed", site=node.site, reason=answer.error)
         else:
@@ -284,7 +291,7 @@ class Conversation:
             self._sync(node, 0.0)
         elif settings.tune is not None and not node.tuned:
             self._send(node, TRAIN_TUNE, settings.tune.to_dict(), settings.tune_seconds)
-        elif node.site in self._orders and not node.offers:
+        elif self._has_order(node):
             order = self._orders.pop(node.site)
             wish = TuneAsk(order.steps, order.seed, order.rank, order.concept)
             flight = self._send(node, TRAIN_TUNE, wish.to_dict(), settings.tune_seconds)
@@ -313,6 +320,11 @@ class Conversation:
             # A site that waits cannot take a release; while one is due, wait shortly.
             wait = settings.wait_seconds
             self._sync(node, wait / 4 if self._clerk.busy else wait)
+
+    def _has_order(self, node: Node) -> bool:
+        """Whether it may be asked to tune; what it brings already comes first."""
+        waiting = node.site in self._orders and not node.offers
+        return waiting and self._clock() >= node.ask_after
 
     def _has_room(self) -> bool:
         """Whether one more bundle or release may be under way."""
@@ -386,7 +398,6 @@ class Conversation:
 def _open_orders(registry: Registry) -> dict[str, TuneOrder]:
     """The oldest order of each site that it has not answered."""
     waiting: dict[str, TuneOrder] = {}
-    for order in registry.tune_orders():
-        if not order.answered:
-            waiting.setdefault(order.site, order)
+    for order in registry.tune_orders(waiting=True):
+        waiting.setdefault(order.site, order)
     return waiting

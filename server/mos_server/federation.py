@@ -96,6 +96,9 @@ class ConversationSettings:
     tune_seconds: float = 7 * 24 * 3600.0
     """How long a site may tune."""
 
+    ask_again_seconds: float = 600.0
+    """Pause before a site that will not tune at this hour is asked once more."""
+
     sites: int = 0
     """End once this many sites hold the release of all they offered; 0: never."""
 
@@ -152,6 +155,9 @@ class Node:
 
     not_before: float = 0.0
     """Nothing is asked of it before."""
+
+    ask_after: float = 0.0
+    """No order to tune is given to it before."""
 
     undelivered: tuple[int, float] = (0, 0.0)
     """A version that could not be delivered, and when to try it again."""

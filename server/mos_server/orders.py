@@ -51,11 +51,13 @@ class TuneOrders:
             session.flush()
             return _order(row)
 
-    def all(self) -> tuple[TuneOrder, ...]:
+    def all(self, *, waiting: bool) -> tuple[TuneOrder, ...]:
         """See `Registry.tune_orders`."""
+        query = select(TuneOrderRow).order_by(TuneOrderRow.number)
+        if waiting:
+            query = query.where(TuneOrderRow.answered == 0)
         with self._database.reading() as session:
-            rows = session.scalars(select(TuneOrderRow).order_by(TuneOrderRow.number))
-            return tuple(map(_order, rows))
+            return tuple(map(_order, session.scalars(query)))
 
     def answer(self, number: int, error: str, now: int) -> None:
         """See `Registry.answer_order`."""
@@ -63,6 +65,15 @@ class TuneOrders:
             row = session.get(TuneOrderRow, number)
             if row is not None:
                 row.answered, row.error = now, error
+
+    def postpone(self, number: int, reason: str) -> bool:
+        """See `Registry.postpone_order`."""
+        with self._database.writing() as session:
+            row = session.get(TuneOrderRow, number)
+            news = row is not None and row.error != reason
+            if row is not None:
+                row.error = reason
+            return news
 
 
 def _order(row: TuneOrderRow) -> TuneOrder:

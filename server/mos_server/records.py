@@ -133,4 +133,12 @@ class TuneOrder:
     """Unix time, seconds; 0 while it has not answered."""
 
     error: str
-    """Why nothing was tuned, as the site told it; "" where something was."""
+    """Why nothing was tuned, as the site told it; "" where something was, or where it
+    was not asked yet. Before the answer: why it will not tune at this hour."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands, in words."""
+        if not self.answered:
+            return f"asked for; not now: {self.error}" if self.error else "asked for"
+        return f"refused: {self.error}" if self.error else "tuned"

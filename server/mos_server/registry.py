@@ -441,13 +441,17 @@ class Registry:
         """
         return self._orders.add(site, concept, steps, rank, seed, now)
 
-    def tune_orders(self) -> tuple[TuneOrder, ...]:
-        """Every order there ever was, oldest first."""
-        return self._orders.all()
+    def tune_orders(self, *, waiting: bool = False) -> tuple[TuneOrder, ...]:
+        """Every order there ever was, or that is not answered yet; oldest first."""
+        return self._orders.all(waiting=waiting)
 
     def answer_order(self, number: int, error: str, *, now: int) -> None:
         """Note what came of an order; `error` is "" where something was tuned."""
         self._orders.answer(number, error, now)
+
+    def postpone_order(self, number: int, reason: str) -> bool:
+        """Note why a site will not tune now; the order stands. Whether that is news."""
+        return self._orders.postpone(number, reason)
 
     def _kept(self, name: str) -> Path | None:
         path = self.home.refused / name

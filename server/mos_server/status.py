@@ -1,6 +1,7 @@
 """How a centre stands: its registry, its certificate, what is live; one object."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import psutil
@@ -8,6 +9,7 @@ import psutil
 from mos_server.flower_names import ALIVE_FILE
 from mos_server.home import CentreHome
 from mos_server.publishing import pending
+from mos_server.records import TuneOrder
 from mos_server.registry import Registry
 from mos_server.tls import certificate_end
 from mos_server.watching import LiveFacts, is_serving
@@ -34,7 +36,7 @@ def centre_status(
     facts = live or (LiveFacts.read(home.live_path) if serving else LiveFacts())
     current, newest = registry.current_bundles(), registry.newest_release()
     sites = [site for site in registry.sites() if not site.successor]
-    refusals = registry.refusals()
+    refusals, orders = registry.refusals(), registry.tune_orders()
     return {
         "key": home.signing_key().public.key_id,
         "serving": serving,
@@ -69,10 +71,25 @@ def centre_status(
         "due": pending(registry),
         "fusing": facts.fusing,
         "failure": facts.failure,
-        "orders": sum(not order.answered for order in registry.tune_orders()),
+        "orders": sum(not order.answered for order in orders),
+        "tuning": [
+            {
+                "site": order.site,
+                "concept": order.concept,
+                "state": order.state,
+                "reason": order.error,
+                "answered": order.answered,
+            }
+            for order in _latest(orders)
+        ],
         "certificate_expires": certificate_end(home.tls),
         "counts": facts.counts,
     }
+
+
+def _latest(orders: Iterable[TuneOrder]) -> list[TuneOrder]:
+    """The newest order of every concept of every site."""
+    return list({(order.site, order.concept): order for order in orders}.values())
 
 
 def is_alive(home: CentreHome) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.errors import PolicyError, StoreError
+from mos_client.errors import NotNowError, StoreError
 from mos_client.flower_site import Site
 from mos_client.flower_tuning import allowed_tuning
 from mos_client.home import SiteHome
@@ -19,7 +19,7 @@ from mos_protocol.messages import TuneAnswer, TuneAsk
 from mos_shared.base_files import read_inventory
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
-from tests.support.sites import Centre
+from tests.support.sites import Centre, not_now
 from tests.support.wire import ask
 
 ASK = TuneAsk(steps=2, seed=0, concept="rex")
@@ -75,7 +75,7 @@ def test_refusal_tells_the_centre_its_rule_and_no_path(
     home: SiteHome, wish: TuneAsk, reason: str
 ) -> None:
     answer = told(home, wish)
-    assert answer.error == reason
+    assert (answer.error, answer.later) == (reason, False)
     assert Outbox(home).entries() == ()
     (event,) = JournalReader(home.flower / "journal.jsonl").new()
     assert (event.kind, event.facts["reason"]) == ("tune-refused", reason)
@@ -86,6 +86,26 @@ def test_other_base_than_the_federations_is_not_tuned_on(
 ) -> None:
     write(home, f'bases = ["{save_tiny_sd(tmp_path / "other", seed=1)}"]', tmp_path)
     assert "does not allow the base" in told(home, ASK).error
+
+
+def test_at_another_hour_the_centre_is_told_to_ask_again(
+    home: SiteHome, base: Path, tmp_path: Path
+) -> None:
+    hours = f'hours = "{not_now()}"'
+    write(home, f'bases = ["{base}"]\n{hours}', tmp_path)
+    answer = told(home, ASK)
+    assert "on request from" in answer.error
+    assert answer.later
+    assert Outbox(home).entries() == ()
+    # What no hour would mend is said first.
+    assert not told(home, replace(ASK, steps=4)).later
+
+
+def test_site_without_a_policy_refuses_in_one_line(home: SiteHome) -> None:
+    home.policy_path.unlink()
+    answer = told(home, ASK)
+    assert (answer.error, answer.later) == ("this site does not tune on request", False)
+    assert Outbox(home).entries() == ()
 
 
 def test_failure_of_the_tuning_itself_keeps_its_words_at_the_site(
@@ -117,10 +137,10 @@ def test_hours_hold_also_over_midnight(
 ) -> None:
     policy = Policy(10, {"rex": Path("pictures")}, hours)
     if allowed:
-        assert policy.folder_for(ASK, hour=hour) == Path("pictures")
+        policy.check_hour(hour)
     else:
-        with pytest.raises(PolicyError, match="on request from"):
-            policy.folder_for(ASK, hour=hour)
+        with pytest.raises(NotNowError, match="on request from"):
+            policy.check_hour(hour)
 
 
 @pytest.mark.parametrize(

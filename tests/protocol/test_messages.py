@@ -34,6 +34,7 @@ MESSAGES = [
     TuneAsk(0, 0, rank=8),
     TuneAnswer(OFFERS, ""),
     TuneAnswer((), "no pictures"),
+    TuneAnswer((), "from 22 to 6 h", later=True),
 ]
 
 

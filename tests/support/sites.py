@@ -1,5 +1,6 @@
 """A centre and its sites on one disk, without Flower between them."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,12 @@ class Centre:
         )
         home.welcome_path.write_bytes(welcome.to_bytes())
         return welcome
+
+
+def not_now() -> str:
+    """Hours, as a policy writes them, that this hour is not among."""
+    first = (time.localtime().tm_hour + 2) % 24
+    return f"{first}-{first + 1}"
 
 
 def signed(

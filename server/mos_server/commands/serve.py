@@ -135,6 +135,13 @@ _LINES: Final[dict[str, Callable[["Event"], str]]] = {
         f"{event.facts['site']} refused release {event.facts['version']}: "
         f"{event.facts['reason']}"
     ),
+    "tuned": lambda event: f"{event.facts['site']} has tuned what it was asked for",
+    "tune-failed": lambda event: (
+        f"{event.facts['site']} did not tune: {event.facts['reason']}"
+    ),
+    "tune-postponed": lambda event: (
+        f"{event.facts['site']} does not tune now: {event.facts['reason']}"
+    ),
     "failed": lambda event: (
         f"{event.facts['site']}: {event.facts['action']} failed: "
         f"{event.facts['reason']}"

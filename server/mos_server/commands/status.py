@@ -34,6 +34,10 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         console.print(f"the certificate is good until {until}, and renewed before")
     if told["orders"]:
         console.print(f"{told['orders']} order(s) to tune are not answered yet")
+    for order in told["tuning"]:
+        if order["reason"]:
+            line = f"  {order['site']}/{order['concept']}: {order['state']}"
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _site(site: dict[str, Any]) -> str:

@@ -29,7 +29,8 @@ def tune(
     """Ask sites to tune a concept on their own pictures; without --concept, list.
 
     `mos-server serve` asks each as soon as it is here. A site does so only where its
-    own policy allows it, and says why where it does not.
+    own policy allows it, and says why where it does not. Where only the hour is wrong,
+    it is asked again.
     """
     import time
 
@@ -58,15 +59,13 @@ def _show(orders: "list[TuneOrder] | tuple[TuneOrder, ...]", *, json: bool) -> N
         console.print("nothing ordered yet; pass --concept")
     for order in orders:
         console.print(
-            f"{order.site}/{order.concept}: {_told(order)['state']}", markup=False
+            f"{order.site}/{order.concept}: {order.state}",
+            markup=False,
+            soft_wrap=True,
         )
 
 
 def _told(order: "TuneOrder") -> dict[str, Any]:
-    if not order.answered:
-        state = "asked for"
-    else:
-        state = f"refused: {order.error}" if order.error else "tuned"
     return {
         "number": order.number,
         "site": order.site,
@@ -75,5 +74,5 @@ def _told(order: "TuneOrder") -> dict[str, Any]:
         "ordered": order.ordered,
         "answered": order.answered,
         "error": order.error,
-        "state": state,
+        "state": order.state,
     }
