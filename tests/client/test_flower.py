@@ -36,7 +36,7 @@ SYNC = SyncAsk(0.0, (), 0)
 SITE_SAYS = {
     *("site", "key-id", "release-version", "release-digest"),
     *("offer-concepts", "offer-digests", "offer-counters", "offer-bytes"),
-    *("accepted", "reason", "version", "error"),
+    *("accepted", "reason", "version", "error", "later"),
 }
 CONCEPT_SAYS = {
     *("alpha", "base", "class_word", "format", "licence", "name", "rank", "trigger"),
