@@ -7,6 +7,7 @@ are what the threat model says of them.
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 
 from mos_client.cli import app as client_app
+from mos_client.home import HOME_VARIABLE as SITE_VARIABLE
+from mos_protocol.processes import GRACE_SECONDS
 from mos_server.cli import app as server_app
+from mos_server.home import HOME_VARIABLE as CENTRE_VARIABLE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROOT = DEPLOY.parent
@@ -123,3 +127,76 @@ def test_dockerfile_copies_nothing_of_a_checkout_into_the_last_stage(name: str) 
     last = max(place for place, (word, _) in enumerate(found) if word == "FROM")
     copies = [rest for word, rest in found[last:] if word == "COPY"]
     assert copies == ["--from=build /opt/mix-of-show /opt/mix-of-show"]
+
+
+def let_through(path: str) -> bool:
+    """Whether .dockerignore lets a path of the checkout into a build."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = [line[1:] for line in lines if line.startswith("!")]
+    assert "*" in lines
+    return path.split("/")[0] in kept
+
+
+@pytest.mark.parametrize("name", ["centre.Dockerfile", "site.Dockerfile"])
+def test_whatever_a_build_reads_is_there_and_let_through(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    needed = ["pyproject.toml", project["project"]["readme"], *packages]
+    for word, rest in instructions(name):
+        if word == "RUN":
+            needed += re.findall(r"--constraint (\S+)", rest)
+        if word == "COPY" and not rest.startswith("--from"):
+            *sources, _ = rest.split()
+            assert all((ROOT / source).exists() for source in sources)
+    assert "constraints.txt" in needed
+    for path in needed:
+        assert (ROOT / path).exists(), path
+        assert let_through(path), path
+    assert not any(map(let_through, (".git", ".venv", "out", "tests", "deploy")))
+
+
+@pytest.mark.parametrize("service", ["centre", "site"])
+def test_every_path_of_a_container_is_mounted_made_or_in_memory(service: str) -> None:
+    words = dict(dockerfile_of(service))
+    made = next(rest for _, rest in instructions_with("install -d", service))
+    mounts = {str(mount).split(":")[1] for mount in SERVICES[service]["volumes"]}
+    memory = {str(one).split(":")[0] for one in SERVICES[service]["tmpfs"]}
+    for folder in mounts - {"/pictures"}:
+        assert folder in made.split()
+    places = re.findall(r"\w+=(/[^\s:]+)", words["ENV"])
+    for place in places:
+        top = f"/{place.split('/')[1]}"
+        assert top in mounts | memory | {"/opt"}, place
+    assert words["ENTRYPOINT"].strip('["]') in project_scripts()
+
+
+def instructions_with(text: str, service: str) -> Iterator[tuple[str, str]]:
+    for word, rest in dockerfile_of(service):
+        if text in rest:
+            yield word, rest
+
+
+def project_scripts() -> set[str]:
+    """The commands that the package installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return set(project["project"]["scripts"])
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "systemd").glob("*.service")))
+def test_unit_keeps_its_home_where_it_may_write(path: Path) -> None:
+    lines = dict(
+        line.split("=", 1) for line in path.read_text().splitlines() if "=" in line
+    )
+    variable, home = lines["Environment"].split("=")
+    assert variable in (CENTRE_VARIABLE, SITE_VARIABLE)
+    assert home.startswith(f"/var/lib/{lines['StateDirectory']}/")
+    assert Path(shlex.split(lines["ExecStart"])[0]).name in project_scripts()
+    # A stop is SIGTERM, a grace, SIGTERM to what is left, a grace, SIGKILL.
+    assert float(lines["TimeoutStopSec"]) > 2 * GRACE_SECONDS
+    assert lines["KillMode"] == "mixed"
+
+
+@pytest.mark.parametrize("service", ["centre", "site"])
+def test_container_is_given_the_time_that_stopping_takes(service: str) -> None:
+    grace = str(SERVICES[service]["stop_grace_period"])
+    assert float(grace.removesuffix("s")) > 2 * GRACE_SECONDS
