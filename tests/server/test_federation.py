@@ -145,13 +145,20 @@ def test_simulation_runs_from_pictures_to_a_release_that_every_site_holds(
 
 
 @pytest.mark.slow
-def test_synthetic_sites_run_through_the_same_federation(
+def test_dozen_synthetic_sites_are_all_admitted_and_all_hold_one_release(
     tmp_path: Path, base: Path
 ) -> None:
-    outcome = simulate(SyntheticSites(4, 200_000), tmp_path / "out", base=str(base))
-    assert outcome.concepts == tuple(f"site-{n}/noise" for n in (1, 2, 3, 4))
+    out = tmp_path / "out"
+    outcome = simulate(SyntheticSites(12, 200_000), out, base=str(base))
+    names = [f"site-{number:02d}" for number in range(1, 13)]
+    assert outcome.concepts == tuple(f"{name}/noise" for name in names)
     assert all(site.accepted and site.release == 1 for site in outcome.sites)
     assert all(200_000 < site.bytes_sent < 300_000 for site in outcome.sites)
+    (newest,) = Registry(CentreHome.open(out / "centre")).releases()
+    for name in names:
+        held = ReleaseStore(SiteHome.open(out / "sites" / name)).held()
+        assert held is not None
+        assert (held.version, held.digest) == (1, newest.digest)
     assert processes_about(tmp_path) == []
 
 
