@@ -69,6 +69,15 @@ class Family:
         """The program's exit code, None while it runs."""
         return self._root.poll()
 
+    def cpu_seconds(self) -> float:
+        """What the program and all that it has started, and still runs, computed."""
+        total = 0.0
+        for member in self._members():
+            with contextlib.suppress(psutil.Error):
+                times = member.cpu_times()
+                total += times.user + times.system
+        return total
+
     def reap(self) -> None:
         """Take leave of adopted processes that have ended."""
         for child in self._members():

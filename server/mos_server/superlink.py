@@ -22,7 +22,13 @@ CONNECTION: Final = "centre"
 
 _LOOK_EVERY_SECONDS: Final = 0.3
 _START_SECONDS: Final = 90.0
+"""Without an answer and without any computing, after which it is taken for dead."""
+
+_LEAST_COMPUTING_SECONDS: Final = 0.05
 _COMMAND_SECONDS: Final = 60.0
+_SUBMIT_SECONDS: Final = 600.0
+"""Given up and tried again, one run would be there twice; so slow machines get time."""
+
 _MAX_LOG_BYTES: Final = 16 * 2**20
 
 
@@ -81,15 +87,17 @@ class SuperLink:
     def wait_until_ready(self, stopping: Stopping) -> None:
         """Return once it answers, or once asked to stop.
 
+        However slow the machine, it is waited for as long as it computes.
+
         Raises:
-            ServingError: it ended, or did not answer in time.
+            ServingError: it ended, or stands still and does not answer.
         """
         scheme, context = "http", None
         if self._certificates is not None:
             scheme = "https"
             context = ssl.create_default_context(cafile=str(self._certificates.ca))
         url = f"{scheme}://127.0.0.1:{self._port}/health"
-        until = time.monotonic() + _START_SECONDS
+        until, computed = time.monotonic() + _START_SECONDS, 0.0
         while not stopping.wait(_LOOK_EVERY_SECONDS):
             if self.family.exit_code() is not None:
                 raise ServingError(
@@ -100,13 +108,22 @@ class SuperLink:
                     return
             except OSError:
                 pass
+            now = self.family.cpu_seconds()
+            if abs(now - computed) > _LEAST_COMPUTING_SECONDS:
+                computed, until = now, time.monotonic() + _START_SECONDS
             if time.monotonic() > until:
                 raise ServingError(
                     f"Flower's SuperLink does not answer; see {self._log}"
                 )
 
-    def flwr(self, *arguments: str) -> dict[str, Any]:
+    def flwr(
+        self, *arguments: str, seconds: float = _COMMAND_SECONDS
+    ) -> dict[str, Any]:
         """Run one of Flower's commands against it.
+
+        Args:
+            arguments: The command's.
+            seconds: How long it may take.
 
         Returns:
             What the command told as JSON; {"success": False, ...} where it failed.
@@ -118,7 +135,7 @@ class SuperLink:
                 env=self._env,
                 capture_output=True,
                 text=True,
-                timeout=_COMMAND_SECONDS,
+                timeout=seconds,
                 stdin=subprocess.DEVNULL,
                 check=False,
             )
@@ -143,7 +160,8 @@ class SuperLink:
             ServingError: Flower did not take it.
         """
         folder = app or Path(str(files("mos_server") / "flower-app"))
-        told = self.flwr("run", str(folder), CONNECTION, *options)
+        words = ("run", str(folder), CONNECTION, *options)
+        told = self.flwr(*words, seconds=_SUBMIT_SECONDS)
         if not told.get("run-id"):
             raise ServingError(
                 f"Flower took no run: {told.get('error-message') or told}"

@@ -48,6 +48,29 @@ def test_other_children_of_this_process_are_left_alone(tmp_path: Path) -> None:
     other.stop(grace_seconds=5.0)
 
 
+_BUSY = """
+import subprocess, sys, time
+if len(sys.argv) > 1:
+    sys.exit(subprocess.call([sys.executable, "-c", sys.argv[1]]))
+while time.process_time() < 600:
+    pass
+"""
+
+
+def test_computing_of_a_program_and_of_what_it_started_is_seen(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _BUSY, _BUSY]
+    family = Family(command, env=os.environ, log=tmp_path / "log")
+    try:
+        while family.cpu_seconds() < 0.5:
+            pass
+        before = family.cpu_seconds()
+        while family.cpu_seconds() < before + 0.2:
+            pass
+    finally:
+        family.stop(grace_seconds=5.0)
+    assert family.cpu_seconds() == 0.0
+
+
 _SUPERVISOR = """
 import os, signal, sys
 from pathlib import Path

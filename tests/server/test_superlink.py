@@ -1,0 +1,43 @@
+"""Waiting for a SuperLink: as long as it does something, and no longer."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mos_protocol.processes import Stopping
+from mos_server import superlink as module
+from mos_server.errors import ServingError
+from mos_server.superlink import SuperLink
+
+_HANGS = """#!{python}
+import signal
+signal.pause()
+"""
+
+
+def test_superlink_that_stands_still_and_does_not_answer_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "flower-superlink"
+    program.write_text(_HANGS.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setattr(module, "flower_program", lambda _: str(program))
+    monkeypatch.setattr(module, "_START_SECONDS", 1.0)
+    superlink = SuperLink(tmp_path / "flower", [], certificates=None)
+    try:
+        with pytest.raises(ServingError, match="does not answer"):
+            superlink.wait_until_ready(Stopping())
+        assert superlink.family.exit_code() is None
+    finally:
+        superlink.family.stop()
+
+
+def test_whoever_waits_for_a_superlink_can_be_stopped(tmp_path: Path) -> None:
+    superlink = SuperLink(tmp_path / "flower", ["--simulation"], certificates=None)
+    stopping = Stopping()
+    stopping.set()
+    try:
+        superlink.wait_until_ready(stopping)
+    finally:
+        superlink.family.stop()
