@@ -51,6 +51,12 @@ def evaluate(
     tune_steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of what is tuned.")
     ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A row of the table settings, as ridge=0.001 or ridge=0.001&prior=1."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     plain: Annotated[
         int,
@@ -77,6 +83,7 @@ def evaluate(
         seeds=seeds,
         steps=steps,
         tune_steps=tune_steps,
+        changes=tuple(change or ()),
         device=device,
         plain=plain,
     )

@@ -6,6 +6,7 @@ from typing import Final
 
 from mos_server.errors import EvaluationError
 from mos_server.evaluation.methods import METHODS
+from mos_server.evaluation.settings_table import changes_of
 from mos_shared.metrics import OWN_METRICS
 
 TABLES: Final = ("tuning", "fusion", "settings", "regions")
@@ -39,6 +40,10 @@ class Asked:
     device: str = "auto"
     """Where pictures are drawn and inputs captured, see `mos_shared.devices`."""
 
+    changes: tuple[str, ...] = ()
+    """Changes of the table `settings`, see `settings_table.changes_of`; its own by
+    default."""
+
     plain: int = 8
     """How many concepts are tuned as plain LoRA as well, to compare with."""
 
@@ -46,7 +51,7 @@ class Asked:
         """Refuse what cannot be found.
 
         Raises:
-            EvaluationError: an unknown table or method, or a number below 1.
+            EvaluationError: an unknown table, method or setting, or a number below 1.
         """
         for given, known, what in (
             (self.tables, TABLES, "table"),
@@ -60,5 +65,6 @@ class Asked:
                 )
         if self.seeds < 1 or not self.counts or min(self.counts) < 1:
             raise EvaluationError("seeds and numbers of concepts are at least 1")
+        changes_of(self.changes)
         if self.plain < 0:
             raise EvaluationError(f"{self.plain} plain LoRAs: 0 or more")

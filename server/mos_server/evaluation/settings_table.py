@@ -1,8 +1,11 @@
 """What every setting of fusion changes: one at a time, all else as the base has it."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
+from mos_server.errors import EvaluationError
 from mos_server.evaluation.fusion_table import Bench, FusionRow, fusion_row
 from mos_server.evaluation.methods import Method
 from mos_server.evaluation.subjects import Reference, Subject
@@ -30,16 +33,58 @@ CONCEPTS: Final = 8
 """How many are fused, where so many are at hand."""
 
 
+def changes_of(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Changes written as `ridge=0.001`, or `ridge=0.001&prior=1` for two at once.
+
+    Returns:
+        By their own text; what they change, before it the row without any change.
+
+    Raises:
+        EvaluationError: no setting has this name, or its value is of another type.
+    """
+    read: dict[str, dict[str, Any]] = {"as it is": {}}
+    for text in texts:
+        pairs = [part.partition("=") for part in text.split("&")]
+        read[text] = {name: _value(text, name, written) for name, _, written in pairs}
+    return read
+
+
+def _value(text: str, name: str, written: str) -> Any:
+    kinds = {
+        field.name: type(field.default)
+        for field in fields(FusionSettings)
+        if isinstance(field.default, bool | int | float | str)
+    }
+    if name not in kinds:
+        raise EvaluationError(
+            f"--change {text!r}: the settings of fusion are {', '.join(sorted(kinds))}"
+        )
+    value: Any = written
+    if kinds[name] is not str:
+        try:
+            value = json.loads(written.lower())
+        except ValueError as error:
+            raise EvaluationError(f"--change {text!r}: {written!r}?") from error
+        if kinds[name] is float and type(value) is int:
+            value = float(value)
+    if type(value) is not kinds[name]:
+        raise EvaluationError(
+            f"--change {text!r}: {written!r} is no {kinds[name].__name__}"
+        )
+    return value
+
+
 def settings_rows(
     bench: Bench,
     subjects: Sequence[Subject],
     references: Sequence[Reference],
     single: Mapping[str, Mapping[str, float]],
+    changes: Mapping[str, Mapping[str, Any]] = CHANGES,
 ) -> list[FusionRow]:
     """One row a change."""
     return [
-        fusion_row(bench, name, _method(changes), subjects, references, single)
-        for name, changes in CHANGES.items()
+        fusion_row(bench, name, _method(changed), subjects, references, single)
+        for name, changed in changes.items()
     ]
 
 

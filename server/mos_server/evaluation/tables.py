@@ -20,7 +20,12 @@ from mos_server.evaluation.regions_table import (
     pictures_of_rows,
     regions_rows,
 )
-from mos_server.evaluation.settings_table import CHANGES, CONCEPTS, settings_rows
+from mos_server.evaluation.settings_table import (
+    CHANGES,
+    CONCEPTS,
+    changes_of,
+    settings_rows,
+)
 from mos_server.evaluation.subjects import Reference, Subject, reference
 from mos_server.evaluation.tuning_table import PLAIN, TuningRow, plain_rows, tuning_rows
 from mos_shared.zoo.individuals import ALIKE
@@ -185,8 +190,10 @@ class Tables:
 
     def _settings(self) -> list[FusionRow]:
         subjects, known = self._mixed[:CONCEPTS], self._known[:CONCEPTS]
-        self._start_row("settings of fusion", subjects, rows=len(CHANGES))
-        return settings_rows(self._bench, subjects, known, self._single)
+        given = self._asked.changes
+        changes = changes_of(given) if given else CHANGES
+        self._start_row("settings of fusion", subjects, rows=len(changes))
+        return settings_rows(self._bench, subjects, known, self._single, changes)
 
     def _start_row(
         self, what: str, subjects: Sequence[Subject], *, rows: int = 1

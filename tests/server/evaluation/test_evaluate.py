@@ -19,7 +19,7 @@ from mos_server.evaluation.plain_lora import plain_subjects
 from mos_server.evaluation.regions_table import layouts_of, nearest
 from mos_server.evaluation.report import markdown
 from mos_server.evaluation.run import evaluate
-from mos_server.evaluation.settings_table import CHANGES
+from mos_server.evaluation.settings_table import CHANGES, changes_of
 from mos_server.evaluation.subjects import (
     Reference,
     Subject,
@@ -184,6 +184,15 @@ def test_every_setting_of_fusion_has_its_row(
     assert "| prior 0 |" in markdown(found)
 
 
+def test_changes_may_be_given_and_combined() -> None:
+    read = changes_of(["ridge=1", "prior=0.5&inputs=chained&balance=false"])
+    assert list(read.values()) == [
+        {},
+        {"ridge": 1.0},
+        {"prior": 0.5, "inputs": "chained", "balance": False},
+    ]
+
+
 def test_every_method_fuses_every_concept(base: Base, subjects_folder: Path) -> None:
     subjects = read_subjects(subjects_folder)[:2]
     for name, method in METHODS.items():
@@ -242,6 +251,9 @@ def test_the_command_prints_the_papers_figures_beside_ours(
     [
         (("--only", "nothing"), "the tables are tuning, fusion, settings, regions"),
         (("--method", "luck"), "the methods are gradient"),
+        (("--change", "luck=1"), "the settings of fusion are balance"),
+        (("--change", "ridge=much"), "'ridge=much'"),
+        (("--change", "prior=1&balance=2"), "'2' is no bool"),
         (("--device", "cuda:99"), "is not here"),
         (("--counts", "many"), "whole numbers with commas"),
         (("--counts", "9", "--only", "fusion"), "9 concepts asked for, 3 at hand"),
