@@ -47,6 +47,13 @@ def sample(
         Path | None,
         typer.Option(help="Make a picture again from what its PNG tells."),
     ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File or folder of the masks and controls that --from-picture needs; "
+            "the picture's folder and the current one are looked into besides."
+        ),
+    ] = None,
     release: Annotated[
         str | None,
         typer.Option(help="A release received: its number or `newest`; or a file."),
@@ -124,12 +131,15 @@ def sample(
     from mos_client.models import open_model
     from mos_shared.applying import check_base
     from mos_shared.sampling import Control, Region, SamplingSettings
+    from mos_shared.sampling.at_hand import AtHand
     from mos_shared.sampling.record import read_record
 
     if from_picture is not None and (layout or prompt):
         raise LayoutError(
             "--from-picture brings its own prompt; leave out --layout and --prompt"
         )
+    if files and from_picture is None:
+        raise LayoutError("--files: goes with --from-picture alone")
     if not (from_picture or layout or prompt):
         raise LayoutError("nothing to draw: give --prompt, --layout or --from-picture")
     record = None if from_picture is None else read_record(from_picture)
@@ -152,7 +162,8 @@ def sample(
     if record is not None and from_picture is not None:
         check_base(loaded, record.base, f"{from_picture}")
         model.check_made(record.model, from_picture)
-        first = record.layout_again()
+        places = [*(files or ()), from_picture.parent, Path()]
+        first = record.layout_again(AtHand(places))
         own = asdict(record.settings)
         given = {k: own[k] if v is None else v for k, v in given.items()}
         seed = record.seed if seed is None else seed

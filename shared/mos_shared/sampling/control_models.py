@@ -1,5 +1,6 @@
 """The models behind controls, found by name and checked against the base."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +78,7 @@ def load_control(name: str) -> Any:
         LayoutError: none of the three, or a model of another kind.
         ZooError: this installation lacks that model of the mini zoo.
     """
-    folder = _folder(name)
+    folder = control_folder(name)
     try:
         config = json.loads((folder / "config.json").read_text())
         family = _FAMILIES.get(config.get("_class_name"))
@@ -99,27 +100,55 @@ def load_control(name: str) -> Any:
         raise LayoutError(f"control {name}: cannot be loaded: {reason}") from error
 
 
-def _folder(name: str) -> Path:
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over a control's weights.
+
+    Raises:
+        LayoutError: they cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise LayoutError(f"{folder}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def control_folder(name: str, *, offline: bool = False) -> Path:
+    """Where a control's model lies.
+
+    Args:
+        name: A name of the mini zoo, a directory, or a hub name.
+        offline: Take a hub's model only where it is here already.
+
+    Raises:
+        LayoutError: none of the three.
+        ZooError: this installation lacks that model of the mini zoo.
+    """
     if name in ZOO_NAMES:
         return zoo_path(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return _from_hub(name)
+        return _from_hub(name, offline)
     raise LayoutError(
         f"control {name!r}: no such directory. Give `mini-adapter`, `mini-controlnet`, "
         "a directory, or a hub name like `owner/model`"
     )
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = ["config.json", "diffusion_pytorch_model.safetensors"]
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        return Path(
+            snapshot_download(name, allow_patterns=patterns, local_files_only=offline)
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise LayoutError(

@@ -102,15 +102,25 @@ def layout_from(entries: Any, *, folder: Path, size: Size) -> Layout:
     return Layout(**keys)
 
 
-def layout_record(layout: Layout) -> dict[str, Any]:
-    """A layout as JSON that names no file: pictures in it stand by their digests."""
+def layout_record(
+    layout: Layout, *, weights: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A layout as JSON that names no file: pictures in it stand by their digests.
+
+    Args:
+        layout: The layout.
+        weights: The digest of each control's weights, by its model.
+    """
     return {
         "prompt": layout.prompt,
         "negative_prompt": layout.negative_prompt,
         "width": layout.width,
         "height": layout.height,
         "regions": [_region_record(region) for region in layout.regions],
-        "controls": [_control_record(control) for control in layout.controls],
+        "controls": [
+            _control_record(control, (weights or {}).get(control.model))
+            for control in layout.controls
+        ],
     }
 
 
@@ -254,13 +264,22 @@ def _region_record(region: Region) -> dict[str, Any]:
     return record
 
 
-def _control_record(control: Control) -> dict[str, Any]:
+def _control_record(control: Control, weights: str | None) -> dict[str, Any]:
     record: dict[str, Any] = {
-        "model": Path(control.model).name,
+        "model": _public_name(control.model),
         "image_sha256": picture_digest(control.image),
         "weight": control.weight,
         "until": control.until,
     }
     if control.region_weights is not None:
         record["region_weights"] = list(control.region_weights)
+    if weights is not None:
+        record["weights_sha256"] = weights
     return record
+
+
+def _public_name(model: str) -> str:
+    """A hub's name whole, of a directory the last part alone."""
+    path = Path(model).expanduser()
+    hub = model.count("/") == 1 and not model.startswith((".", "/", "~"))
+    return model if hub and not path.exists() else path.name

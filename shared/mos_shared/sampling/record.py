@@ -14,6 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mos_shared.errors import LayoutError
+from mos_shared.sampling.at_hand import AtHand
+from mos_shared.sampling.control_models import control_folder, weights_digest
 from mos_shared.sampling.layout import Layout
 from mos_shared.sampling.layout_file import layout_from, layout_record
 from mos_shared.sampling.settings import SamplingSettings
@@ -47,23 +49,37 @@ class PictureRecord:
         base: str,
         model: Mapping[str, Any],
     ) -> "PictureRecord":
-        """The record of a picture of a layout."""
-        return PictureRecord(layout_record(layout), settings, seed, base, model)
+        """The record of a picture of a layout, whose controls' models are at hand."""
+        weights = {
+            control.model: weights_digest(control_folder(control.model))
+            for control in layout.controls
+        }
+        told = layout_record(layout, weights=weights)
+        return PictureRecord(told, settings, seed, base, model)
 
-    def layout_again(self) -> Layout:
+    def layout_again(self, at_hand: AtHand) -> Layout:
         """The layout, to sample it once more.
 
+        Args:
+            at_hand: Where its masks and controls are looked for.
+
         Raises:
-            LayoutError: pictures took part in it, which the record does not hold.
+            LayoutError: the record is damaged, or one of those is not there or is
+                another by now.
         """
-        masked = any("mask_sha256" in each for each in self.layout["regions"])
-        if masked or self.layout["controls"]:
-            raise LayoutError(
-                "the picture was made with masks or controls, which it does not hold; "
-                "pass its layout's file with --layout"
-            )
-        size = (self.layout["width"], self.layout["height"])
-        return layout_from(dict(self.layout), folder=Path(), size=size)
+        try:
+            size = (self.layout["width"], self.layout["height"])
+            entries = dict(self.layout)
+            entries["regions"] = [
+                _with_mask(region, f"region {number}'s mask", size, at_hand)
+                for number, region in enumerate(entries["regions"], 1)
+            ]
+            entries["controls"] = [
+                _with_picture(control, size, at_hand) for control in entries["controls"]
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LayoutError("the picture's record is damaged") from error
+        return layout_from(entries, folder=Path(), size=size)
 
 
 def png_bytes(image: Image.Image, records: Sequence[PictureRecord] = ()) -> bytes:
@@ -91,7 +107,7 @@ def read_record(path: Path) -> PictureRecord:
         if entries["format"] != _FORMAT:
             raise ValueError
         pictures = [_record(picture) for picture in entries["pictures"]]
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise LayoutError(
             f"{path}: holds no record of how it was made (`mos-client sample` writes "
             "one unless --no-metadata is given)"
@@ -103,6 +119,32 @@ def read_record(path: Path) -> PictureRecord:
     return pictures[0]
 
 
+def _with_mask(
+    region: Mapping[str, Any], what: str, size: tuple[int, int], at_hand: AtHand
+) -> dict[str, Any]:
+    """A region as layout files have it."""
+    own = dict(region)
+    if "mask" in own:
+        raise ValueError("records name no files")
+    if "mask_sha256" in own:
+        digest = str(own.pop("mask_sha256"))
+        own["mask"] = str(at_hand.picture(digest, size, what, mode="L"))
+    return own
+
+
+def _with_picture(
+    control: Mapping[str, Any], size: tuple[int, int], at_hand: AtHand
+) -> dict[str, Any]:
+    """A control as layout files have it."""
+    own = dict(control)
+    model, digest = str(own["model"]), str(own.pop("image_sha256"))
+    own["image"] = str(at_hand.picture(digest, size, f"control {model}'s picture"))
+    own["model"] = at_hand.model(model, own.pop("weights_sha256", None))
+    return own
+
+
 def _record(entries: dict[str, Any]) -> PictureRecord:
+    if type(entries["seed"]) is not int or not isinstance(entries["layout"], dict):
+        raise ValueError
     settings = SamplingSettings(**entries["settings"])
     return PictureRecord(**{**entries, "settings": settings})

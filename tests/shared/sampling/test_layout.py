@@ -68,12 +68,22 @@ def test_file_without_a_size_takes_the_one_given(folder: Path) -> None:
     assert (layout.width, layout.height) == (64, 48)
 
 
-def test_record_names_no_file_and_no_folder(folder: Path) -> None:
+def test_record_names_no_file_and_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "models" / "mini-adapter").mkdir(parents=True)
     text = json.dumps(layout_record(read(folder, WHOLE)))
     assert "mask.png" not in text
     assert "edges.png" not in text
     assert "models" not in text
     assert str(folder) not in text
+
+
+def test_record_keeps_a_hubs_name_whole(folder: Path) -> None:
+    control = CONTROL | {"model": "owner/net"}
+    record = layout_record(read(folder, {"prompt": "", "controls": [control]}))
+    assert record["controls"][0]["model"] == "owner/net"
 
 
 @pytest.mark.parametrize(
