@@ -47,7 +47,7 @@ from mos_server.federation import (
     Reply,
 )
 from mos_server.fusing import FusionClerk
-from mos_server.nodes import site_by_node_key
+from mos_server.nodes import site_of_node, sites_by_node_key
 from mos_server.records import ReleaseRecord, TuneOrder
 from mos_server.registry import Registry
 from mos_shared.errors import MosError
@@ -124,10 +124,12 @@ class Conversation:
             if node.met:
                 self._journal.write("left", site=node.site)
         self._strangers &= set(connected)
-        for node_id in set(connected) - set(self._nodes) - self._strangers:
+        coming = set(connected) - set(self._nodes) - self._strangers
+        known = sites_by_node_key(self._registry.sites() if coming else ())
+        for node_id in coming:
             node = Node(node_id)
             if self._settings.bind_nodes:
-                site = site_by_node_key(self._registry.sites(), connected[node_id])
+                site = site_of_node(known, connected[node_id])
                 if site is None:
                     self._strangers.add(node_id)
                     self._journal.write("stranger", node=str(node_id))

@@ -1,6 +1,7 @@
 """Flower's node keys: their two spellings, and the site that each belongs to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -38,14 +39,22 @@ def openssh_form(content: bytes) -> bytes:
     return node_key(content).public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
-def site_by_node_key(sites: Iterable[SiteRecord], shown: bytes) -> SiteRecord | None:
-    """The site that enrolled the node key that a node has shown, under its newest key.
+def sites_by_node_key(sites: Iterable[SiteRecord]) -> dict[bytes, SiteRecord]:
+    """Node key, in OpenSSH form, -> the site that enrolled it, under its newest key.
 
-    None where no site did.
+    A site whose node key cannot be read is left out; no node can show that one.
     """
-    newest = [site for site in sites if not site.successor]
+    found: dict[bytes, SiteRecord] = {}
+    for site in sites:
+        if not site.successor:
+            with suppress(CentreError):
+                found.setdefault(openssh_form(site.node_key), site)
+    return found
+
+
+def site_of_node(known: Mapping[bytes, SiteRecord], shown: bytes) -> SiteRecord | None:
+    """The site of a node that has shown a key; None where no site enrolled it."""
     try:
-        wanted = openssh_form(shown)
-        return next((s for s in newest if openssh_form(s.node_key) == wanted), None)
+        return known.get(openssh_form(shown))
     except CentreError:
         return None

@@ -25,6 +25,7 @@ from mos_server.flower_names import ALIVE_FILE, JOURNAL_FILE
 from mos_server.home import HOME_VARIABLE, CentreHome
 from mos_server.monitoring import monitored
 from mos_server.nodes import openssh_form
+from mos_server.records import SiteRecord
 from mos_server.registry import Registry
 from mos_server.status import (
     STALE_AFTER_SECONDS,
@@ -242,29 +243,43 @@ class _Service:
             _certificates(self._home, self._settings)
 
     def _keep_nodes(self) -> None:
+        """Open or shut one door at a time, shutting first.
+
+        Flower's command takes seconds; with many sites nobody waits for all of them, be
+        it an event, the run, or whoever stops the centre.
+        """
         now = time.monotonic()
         if self._settings.insecure or now - self._looked_at < (
             _LOOK_AT_SITES_EVERY_SECONDS
         ):
             return
         self._looked_at = now
-        for site in self._registry.sites():
+        for site in sorted(self._registry.sites(), key=lambda one: not one.revoked):
             if site.successor:
                 continue  # its node goes on under the site's next key
-            try:
-                key = openssh_form(site.node_key)
-            except CentreError as error:
-                if site.node_key not in self._nodes:
-                    self._nodes[site.node_key] = ""
-                    self._tell("not-registered", site=site.name, reason=str(error))
-                continue
-            if not site.revoked and key not in self._nodes:
-                self._nodes[key] = self._register(site.name, key)
-            elif site.revoked and self._nodes.get(key):
-                self._superlink.flwr(
-                    "supernode", "unregister", self._nodes.pop(key), CONNECTION
-                )
-                self._tell("door-shut", site=site.name)
+            if self._keep_node(site):
+                self._looked_at = float("-inf")  # there may be more to do
+                return
+
+    def _keep_node(self, site: SiteRecord) -> bool:
+        """Whether there was anything to do for a site's node."""
+        try:
+            key = openssh_form(site.node_key)
+        except CentreError as error:
+            if site.node_key not in self._nodes:
+                self._nodes[site.node_key] = ""
+                self._tell("not-registered", site=site.name, reason=str(error))
+            return False
+        if not site.revoked and key not in self._nodes:
+            self._nodes[key] = self._register(site.name, key)
+            return True
+        if site.revoked and self._nodes.get(key):
+            self._superlink.flwr(
+                "supernode", "unregister", self._nodes.pop(key), CONNECTION
+            )
+            self._tell("door-shut", site=site.name)
+            return True
+        return False
 
     def _register(self, site: str, key: bytes) -> str:
         path = self._home.flower / f"node-{site}.pub"
