@@ -8,6 +8,7 @@ name and its details.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -148,11 +149,10 @@ class Contact:
         if not reason or reason == self._reason:
             return
         self._connected, self._reason = False, reason
-        self._journal.write("not-connected", reason=reason)
-        try:
+        # A full disk costs only what `status` shows.
+        with suppress(StorageError):
             write_atomically(self._path, f"{reason}\n".encode())
-        except StorageError:
-            return  # told above; a full disk costs only what `status` shows
+        self._journal.write("not-connected", reason=reason)
 
     def follow(self, invoker: Any) -> None:
         """Be told by Flower's `RetryInvoker` of every call that it makes."""
