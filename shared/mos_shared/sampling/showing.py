@@ -17,6 +17,9 @@ _COLOURS: Final = (
 _SHORT_SIDE: Final = 480
 """Pixels that a preview's shorter side has at least, so that prompts can be read."""
 
+_LONG_SIDE: Final = 4096
+"""Pixels beyond which no preview is enlarged."""
+
 _GAP: Final = 4
 
 
@@ -45,7 +48,8 @@ def layout_preview(layout: Layout) -> Image.Image:
     """
     covers = layout.coverages()
     layout.check_controls()
-    scale = max(1, -(-_SHORT_SIDE // min(layout.width, layout.height)))
+    shorter, longer = sorted((layout.width, layout.height))
+    scale = max(1, min(-(-_SHORT_SIDE // shorter), _LONG_SIDE // longer))
     size = (layout.width * scale, layout.height * scale)
     image = Image.new("RGB", size, _PAPER)
     order = sorted(range(len(covers)), key=lambda index: layout.regions[index].z)
@@ -58,8 +62,9 @@ def layout_preview(layout: Layout) -> Image.Image:
     for index in order:
         region = layout.regions[index]
         left, top, right, bottom = region.box
-        corners = (left * size[0], top * size[1], right * size[0] - 1)
-        box = (*corners, bottom * size[1] - 1)
+        first = (left * size[0], top * size[1])
+        last = (right * size[0] - 1, bottom * size[1] - 1)
+        box = (*first, max(first[0], last[0]), max(first[1], last[1]))
         draw.rectangle(box, outline=_COLOURS[index % len(_COLOURS)], width=2)
         words = _wrapped(f"{index + 1}: {region.prompt}", font, box[2] - box[0] - 12)
         draw.multiline_text((box[0] + 6, box[1] + 5), words, fill=_INK, font=font)
