@@ -1,15 +1,17 @@
 """The fusion report: its figures add up, and its page says them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from mos_server.fusion import Fusion, FusionSettings, fuse_concepts
 from mos_server.fusion.report_page import render_report
 from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept
+from mos_shared.concept import Concept, LoraFactors
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 
@@ -123,3 +125,56 @@ def test_residual_is_that_of_the_dense_update(
 def _double(concept: Concept, module: str):  # type: ignore[no-untyped-def]
     factors = concept.lora[module]
     return type(factors)(factors.down.double(), factors.up.double())
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 3 * 8 * 32 * 32, 2**30])
+def test_report_of_many_concepts_is_the_same_in_chunks_of_any_size(
+    base: Base, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+) -> None:
+    from mos_server.fusion import judging
+
+    monkeypatch.setattr(judging, "_CHUNK_BYTES", chunk_bytes)
+    module = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q"
+    d_out, d_in = base.inventory.projections[module]
+    generator = torch.Generator().manual_seed(3)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    # Together of a higher rank than the layer, as in a release of many concepts.
+    ranks = {"a": 4, "b": 1, "c": 7, "d": d_in, "e": 2}
+    lora = {n: LoraFactors(normal(r, d_in), normal(d_out, r)) for n, r in ranks.items()}
+    rows = {name: normal(50, d_in) for name in ranks}
+    generic = normal(50, d_in)
+    parts = {name: normal(rank, d_in) for name, rank in ranks.items()}
+    fused = LoraFactors(
+        down=torch.cat(list(parts.values())),
+        up=torch.cat([one.up for one in lora.values()], dim=1),
+    )
+    standings = [
+        judging.Standing(n, {module: lora[n]}, {module: 0.5}, gram_of(rows[n]))
+        for n in ranks
+    ]
+    prior = gram_of(generic)
+    settings = FusionSettings()
+    report = judging.judged(base, {module: fused}, standings, ranks, prior, settings)
+    (layer,) = report.layers
+    assert layer.drift == pytest.approx(energy(fused.dense(), generic))
+    for name, own in lora.items():
+        size = energy(own.dense(), rows[name])
+        missed = energy(fused.dense() - own.dense(), rows[name])
+        assert layer.size[name] == pytest.approx(size)
+        assert layer.residual[name] == pytest.approx(missed)
+        assert layer.alone[name] == 0.5
+        for other in ranks.keys() - {name}:
+            part = lora[other].up @ parts[other]
+            told = report.spill[name][other]
+            assert told == pytest.approx(energy(part, rows[name]) / size)
+
+
+def energy(update: Tensor, rows: Tensor) -> float:
+    return float((rows @ update.T).square().sum())
+
+
+def gram_of(rows: Tensor) -> Callable[[str], Tensor]:
+    return lambda _: rows.T @ rows
