@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from mos_client.errors import IdentityError
@@ -26,7 +25,6 @@ _HEALTHY_AFTER_SECONDS: Final = 60.0
 _SILENT_AFTER_SECONDS: Final = 60.0
 _RESTART_AFTER_SECONDS: Final = 300.0
 _DRAIN_SECONDS: Final = 15.0
-_MAX_LOG_BYTES: Final = 16 * 2**20
 
 OnEvent = Callable[[Event], bool]
 """Told every event; True ends the joining."""
@@ -104,7 +102,6 @@ def _join(
     back_off = BackOff(longest=settings.longest_pause_seconds)
     while not stopping:
         port = free_port()
-        _trim(home.flower / LOG_FILE)
         family = Family(
             [*command, "--port", str(port)],
             env=flower_environment(
@@ -215,9 +212,3 @@ def _without_repeats(on_event: OnEvent) -> OnEvent:
 
 def _event(kind: str, **facts: object) -> Event:
     return Event(kind, {"time": time.time(), **facts})
-
-
-def _trim(log: Path) -> None:
-    """A log that has grown large makes way once; the one before it is kept."""
-    if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.old"))

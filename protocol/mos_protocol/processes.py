@@ -9,6 +9,7 @@ anything: on Linux the system then ends its programs, and Flower's end with thos
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else
 GRACE_SECONDS: Final = 8.0
 """How long a process may take to end by itself."""
 
+MAX_LOG_BYTES: Final = 16 * 2**20
 _KILL_SECONDS: Final = 60.0
 _LOOK_EVERY_SECONDS: Final = 0.05
 
@@ -42,9 +44,11 @@ class Family:
         Args:
             command: The program and its arguments.
             env: Its whole environment.
-            log: Its output is appended here.
+            log: Its output is appended here. One that has grown to `MAX_LOG_BYTES` is
+                put aside as NAME.old, in the place of the one before it.
         """
         _adopt_orphans()
+        self._log = log
         self._others = {child.pid for child in psutil.Process().children()}
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -79,7 +83,11 @@ class Family:
         return total
 
     def reap(self) -> None:
-        """Take leave of adopted processes that have ended."""
+        """Take leave of adopted processes that have ended; keep the log within bounds.
+
+        Whoever supervises does so every now and then.
+        """
+        _trim(self._log)
         for child in self._members():
             if child.pid == self.pid:
                 continue
@@ -188,6 +196,17 @@ class BackOff:
         now = self._next
         self._next = min(2 * now, self._longest)
         return now
+
+
+def _trim(log: Path) -> None:
+    """Put a large log aside, also while programs write to it: they append to its end.
+
+    So its content is copied and the file cut; a line that comes in between is lost.
+    """
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > MAX_LOG_BYTES:
+            shutil.copyfile(log, log.with_name(f"{log.name}.old"))
+            os.truncate(log, 0)
 
 
 def _adopt_orphans() -> None:

@@ -29,8 +29,6 @@ _COMMAND_SECONDS: Final = 60.0
 _SUBMIT_SECONDS: Final = 600.0
 """Given up and tried again, one run would be there twice; so slow machines get time."""
 
-_MAX_LOG_BYTES: Final = 16 * 2**20
-
 
 class SuperLink:
     """One running SuperLink, and Flower's own command line to talk to it."""
@@ -57,7 +55,6 @@ class SuperLink:
         self._env = flower_environment(folder, **environment)
         self._certificates = certificates
         self._log = folder / SUPERLINK_LOG
-        _trim(self._log)
         self._write_connection(folder)
         command = [flower_program("flower-superlink"), *arguments]
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
@@ -188,9 +185,3 @@ class SuperLink:
             return ""
         spoken = [line.strip() for line in lines if line.strip()]
         return spoken[-1] if spoken else ""
-
-
-def _trim(log: Path) -> None:
-    """A log that has grown large makes way once; the one before it is kept."""
-    if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.old"))

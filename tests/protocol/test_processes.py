@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mos_protocol import processes
 from mos_protocol.processes import BackOff, Family, stopping_on_signals
 
 # A program whose child moves to a session of its own, ignores SIGTERM and outlives it.
@@ -69,6 +70,37 @@ def test_computing_of_a_program_and_of_what_it_started_is_seen(tmp_path: Path) -
     finally:
         family.stop(grace_seconds=5.0)
     assert family.cpu_seconds() == 0.0
+
+
+_TALKATIVE = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+for number in range(100):
+    print(f"{number:02d}" * 1000, flush=True)
+    signal.sigwait([signal.SIGUSR1])
+"""
+
+
+def test_log_of_a_running_program_stays_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "MAX_LOG_BYTES", 5000)
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", _TALKATIVE]
+    family = Family(command, env=os.environ, log=log)
+    seen = set[str]()
+    try:
+        for number in range(20):
+            while f"{number:02d}" * 1000 not in log.read_text():
+                assert family.exit_code() is None
+            seen |= set(log.read_text().splitlines())
+            family.reap()
+            assert log.stat().st_size <= 5000
+            os.kill(family.pid, signal.SIGUSR1)
+    finally:
+        family.stop(grace_seconds=5.0)
+    assert seen == {f"{number:02d}" * 1000 for number in range(20)}
+    assert (tmp_path / "log.old").stat().st_size < 10_000
 
 
 _SUPERVISOR = """
