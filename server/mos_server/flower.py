@@ -55,7 +55,9 @@ def _serve(grid: Grid, run: Mapping[str, Any]) -> None:
         settle_seconds=float(run["settle-seconds"]),
         bind_nodes=bool(run["node-auth"]),
     )
-    _converse(grid, home, str(run["base"]), settings, home.flower / JOURNAL_FILE)
+    journal_path = home.flower / JOURNAL_FILE
+    worker = FusionWorker(home, str(run["base"]), journal_path, str(run["device"]))
+    _converse(grid, home, worker, settings, journal_path)
 
 
 def _simulate(grid: Grid, folder: Path) -> None:
@@ -69,19 +71,20 @@ def _simulate(grid: Grid, folder: Path) -> None:
         sites=len(plan.sites),
     )
     home = CentreHome.open(folder / CENTRE_FOLDER)
-    _converse(grid, home, plan.base, settings, folder / JOURNAL_FILE)
+    journal_path = folder / JOURNAL_FILE
+    worker = FusionWorker(home, plan.base, journal_path)
+    _converse(grid, home, worker, settings, journal_path)
 
 
 def _converse(
     grid: Grid,
     home: CentreHome,
-    base: str,
+    worker: FusionWorker,
     settings: ConversationSettings,
     journal_path: Path,
 ) -> None:
     registry, journal = Registry(home), Journal(journal_path)
-    desk = Desk(registry, read_inventory(base))
-    worker = FusionWorker(home, base, journal_path)
+    desk = Desk(registry, read_inventory(worker.base))
     conversation = Conversation(
         registry, desk, FlowerCarrier(grid), worker, settings, journal
     )

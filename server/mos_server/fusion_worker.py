@@ -13,7 +13,7 @@ from typing import Final
 from mos_protocol.journal import Journal
 from mos_server.home import HOME_VARIABLE, CentreHome
 
-_USAGE: Final = "usage: python -m mos_server.fusion_worker BASE JOURNAL"
+_USAGE: Final = "usage: python -m mos_server.fusion_worker BASE JOURNAL DEVICE"
 _FAILURE_FILE: Final = "fusion-failure.txt"
 _LOG_FILE: Final = "fusion.log"
 _KILLED: Final = -9
@@ -22,15 +22,19 @@ _KILLED: Final = -9
 class FusionWorker:
     """A `Fuser` that starts one worker process at a time."""
 
-    def __init__(self, home: CentreHome, base: str, journal: Path) -> None:
+    def __init__(
+        self, home: CentreHome, base: str, journal: Path, device: str = "auto"
+    ) -> None:
         """Nothing is started yet.
 
         Args:
             home: The centre's.
             base: The base's name.
             journal: Where the worker tells its progress.
+            device: As `mos_shared.devices.pick_device` takes it.
         """
-        self._home, self._base, self._journal = home, base, journal
+        self.base = base
+        self._home, self._journal, self._device = home, journal, device
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -40,7 +44,7 @@ class FusionWorker:
         command = [sys.executable, "-m", "mos_server.fusion_worker"]
         with (self._home.flower / _LOG_FILE).open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, self._base, str(self._journal)],
+                [*command, self.base, str(self._journal), self._device],
                 env={**os.environ, HOME_VARIABLE: str(self._home.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -73,7 +77,7 @@ class FusionWorker:
         return self._home.flower / _FAILURE_FILE
 
 
-def _work(base_name: str, journal_path: Path) -> None:
+def _work(base_name: str, journal_path: Path, device: str) -> None:
     from mos_server.publishing import publish
     from mos_server.registry import Registry
     from mos_shared.base import load_base
@@ -84,7 +88,7 @@ def _work(base_name: str, journal_path: Path) -> None:
     def tell(what: str, share: float) -> None:
         journal.write("fusing", what=what, share=round(share, 3))
 
-    base = load_base(base_name, device=pick_device())
+    base = load_base(base_name, device=pick_device(device))
     publish(home, Registry(home), base, on_progress=tell)
 
 
@@ -93,10 +97,10 @@ def main() -> None:
     from mos_shared.errors import MosError
     from mos_shared.files import write_atomically
 
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(_USAGE)
     try:
-        _work(sys.argv[1], Path(sys.argv[2]))
+        _work(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
     except MosError as error:
         home = CentreHome.open()
         write_atomically(home.flower / _FAILURE_FILE, str(error).encode())

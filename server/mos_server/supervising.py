@@ -59,6 +59,9 @@ class ServeSettings:
     base: str = "mini"
     """The base of all concepts."""
 
+    device: str = "auto"
+    """Where fusion computes, as `mos_shared.devices.pick_device` takes it."""
+
     insecure: bool = False
     """Without TLS and node keys; only on loopback."""
 
@@ -320,6 +323,7 @@ class _Service:
         path = self._home.flower / "run.toml"
         lines = [
             f"base = {json.dumps(self._settings.base)}",
+            f"device = {json.dumps(self._settings.device)}",
             f"node-auth = {json.dumps(not self._settings.insecure)}",
             f"wait-seconds = {float(self._settings.wait_seconds)}",
             f"settle-seconds = {float(self._settings.settle_seconds)}",

@@ -76,6 +76,7 @@ def test_two_sites_push_at_different_times_and_both_get_both_releases(
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
     words = ("serve", "--home", tmp_path / "centre", "--address", address)
+    words = (*words, "--device", "cpu")
     centre = start("server", *words, "--base", base, "--fuse-after", 0)
     centre.wait_for("listening")
     north = admit(tmp_path, base, address, "north")
@@ -243,6 +244,15 @@ def test_centre_off_loopback_without_tls_is_refused_before_anything_starts(
     words = ("serve", "--address", "0.0.0.0:9092", "--insecure", "--home", tmp_path)
     assert type_in(server_app, *words) == 2
     assert "loopback only" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_device_that_is_not_here_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("serve", "--device", "cuda:99", "--home", tmp_path / "centre")
+    assert type_in(server_app, *words) == 2
+    assert "'cuda:99' is not here" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

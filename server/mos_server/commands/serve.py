@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
+from mos_server.commands.options import DeviceOption
 from mos_shared.console import console
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def serve(
     base: Annotated[
         str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
     ] = "mini",
+    device: DeviceOption = "auto",
     host: Annotated[
         list[str] | None,
         typer.Option(help="A further name of this machine, for its certificate."),
@@ -64,6 +66,7 @@ def serve(
     settings = ServeSettings(
         address,
         base=base,
+        device=device,
         insecure=insecure,
         hosts=tuple(host or ()),
         settle_seconds=fuse_after,
@@ -71,6 +74,10 @@ def serve(
         metrics_port=metrics_port,
     )
     read_inventory(base)
+    if device != "auto":
+        from mos_shared.devices import pick_device  # it brings torch along
+
+        pick_device(device)
     use_passphrase_file(passphrase_file)
     centre = CentreHome.open(home, create=True)
     line = console.status("starting") if console.is_terminal and not json else None
