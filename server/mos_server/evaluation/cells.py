@@ -26,20 +26,20 @@ class Cells:
     def get(
         self,
         name: str,
-        concepts: Sequence[str],
+        depends_on: Sequence[str],
         find: Callable[[], Mapping[str, Any]],
     ) -> dict[str, Any]:
         """The finding of this name; `find` is asked where there is none yet.
 
         Args:
-            name: Unique for a set of concepts.
-            concepts: Digests of the concepts it depends on, in their order.
+            name: Unique for what it depends on.
+            depends_on: Digests of concepts, in their order, and whatever else.
             find: Finds it; its result is plain values.
 
         Raises:
             StorageError: it cannot be written.
         """
-        on = json.dumps([self._circumstances, list(concepts)], sort_keys=True)
+        on = json.dumps([self._circumstances, list(depends_on)], sort_keys=True)
         mark = hashlib.sha256(on.encode()).hexdigest()[:12]
         path = self._folder / f"{name}.{mark}.json"
         try:

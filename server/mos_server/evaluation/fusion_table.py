@@ -16,8 +16,9 @@ from mos_server.evaluation.measuring import (
     class_pictures,
     drift,
 )
-from mos_server.evaluation.methods import Method, alone
+from mos_server.evaluation.methods import Method, alone, recorded
 from mos_server.evaluation.subjects import Reference, Subject
+from mos_server.fusion import FusionSettings
 from mos_shared.base import Base
 from mos_shared.metrics import Metrics
 
@@ -123,10 +124,12 @@ def fusion_row(
     subjects: Sequence[Subject],
     references: Sequence[Reference],
     single: Mapping[str, Mapping[str, float]],
+    settings: FusionSettings | None,
 ) -> FusionRow:
     """One row: fuse the subjects, draw every one of them, and ordinary things.
 
-    `label` names the row, its finding and its pictures.
+    `label` names the row, its finding and its pictures; `settings` are what the method
+    captures and solves with, None where it does neither.
     """
 
     def find() -> dict[str, Any]:
@@ -153,7 +156,8 @@ def fusion_row(
         return {"each": each, "drift": moved, "seconds": seconds}
 
     name = f"{label}-{len(subjects)}"
-    told = bench.cells.get(name, [s.digest for s in subjects], find)
+    on = [subject.digest for subject in subjects] + recorded(settings)
+    told = bench.cells.get(name, on, find)
     each = [told["each"][subject.name] for subject in subjects]
     return FusionRow(
         label,

@@ -9,8 +9,9 @@ K and V, and 50 for spatial attention.
 `average` and `sum` add up what the concepts change, divided by their number or not.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 import torch
@@ -41,8 +42,8 @@ def gradient(base: Base, subjects: Sequence[Subject]) -> FusedModel:
 
 def chained(base: Base, subjects: Sequence[Subject]) -> FusedModel:
     """The same with later stages' inputs through the already fused earlier ones."""
-    settings = FusionSettings.for_base(base, inputs="chained")
     pairs = [("", s.concept) for s in subjects]
+    settings = settings_of("chained", base)
     return fuse_concepts(base, pairs, settings=settings).model
 
 
@@ -65,16 +66,8 @@ def published(base: Base, subjects: Sequence[Subject]) -> FusedModel:
     guidance.
     """
     concepts = [s.concept for s in subjects]
-    settings = replace(
-        FusionSettings.for_base(base),
-        ridge=0.0,
-        prior=0.0,
-        inputs="chained",
-        positions="concept",
-        focus=False,
-        balance=False,
-        scenes=("",),
-    )
+    settings = settings_of("published", base)
+    assert settings is not None
     fused: dict[str, LoraFactors] = {}
     for stage in STAGES:
         captured = [
@@ -110,6 +103,31 @@ METHODS: Final[Mapping[str, Method]] = {
     "sum": added,
 }
 """By the names that tables and the command line use."""
+
+
+def settings_of(method: str, base: Base) -> FusionSettings | None:
+    """What a method captures and solves with; None where it does neither."""
+    usual = FusionSettings.for_base(base)
+    known = {
+        "gradient": usual,
+        "chained": replace(usual, inputs="chained"),
+        "published": replace(
+            usual,
+            ridge=0.0,
+            prior=0.0,
+            inputs="chained",
+            positions="concept",
+            focus=False,
+            balance=False,
+            scenes=("",),
+        ),
+    }
+    return known.get(method)
+
+
+def recorded(settings: FusionSettings | None) -> list[str]:
+    """Settings as a finding that depends on them records them."""
+    return [] if settings is None else [json.dumps(asdict(settings), sort_keys=True)]
 
 
 def alone(subject: Subject) -> FusedModel:

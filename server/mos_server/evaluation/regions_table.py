@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from mos_server.evaluation.fusion_table import Bench
-from mos_server.evaluation.methods import gradient
+from mos_server.evaluation.methods import gradient, recorded, settings_of
 from mos_server.evaluation.regions_controls import (
     STEERINGS,
     Steering,
@@ -91,9 +91,13 @@ def regions_rows(
     names = "+".join(subject.name for subject in subjects)
     digests = [subject.digest for subject in subjects]
 
+    settings = settings_of("gradient", bench.base)
+
     def found(cell: str, on: Sequence[str], steering: Steering | None) -> Any:
         return bench.cells.get(
-            cell, on, lambda: _find(bench, model(), subjects, references, steering)
+            cell,
+            [*on, *recorded(settings)],
+            lambda: _find(bench, model(), subjects, references, steering),
         )
 
     told = found(f"regions-{names}", digests, None)

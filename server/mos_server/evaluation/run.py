@@ -22,7 +22,6 @@ from mos_server.evaluation.measuring import Sampled
 from mos_server.evaluation.settings_table import CONCEPTS
 from mos_server.evaluation.subjects import read_subjects
 from mos_server.evaluation.tables import TOGETHER, Counter, Evaluation, Tables
-from mos_server.fusion import FusionSettings
 from mos_server.simulation import OnProgress, simulate
 from mos_shared.base import Base, load_base
 from mos_shared.devices import pick_device
@@ -128,7 +127,6 @@ def _circumstances(asked: Asked, base: Base, plan: Sampled) -> dict[str, Any]:
     return elsewhere | {
         "base": base.inventory.base,
         "sample": dict(base.defaults.get("sample", {})),
-        "fusion": asdict(FusionSettings.for_base(base)),
         "metrics": asked.metrics,
         "plan": asdict(plan),
     }

@@ -82,15 +82,18 @@ def settings_rows(
     changes: Mapping[str, Mapping[str, Any]] = CHANGES,
 ) -> list[FusionRow]:
     """One row a change."""
-    return [
-        fusion_row(bench, name, _method(changed), subjects, references, single)
-        for name, changed in changes.items()
-    ]
+    rows = []
+    for name, changed in changes.items():
+        settings = FusionSettings.for_base(bench.base, **changed)
+        method = _method(settings)
+        rows.append(
+            fusion_row(bench, name, method, subjects, references, single, settings)
+        )
+    return rows
 
 
-def _method(changes: Mapping[str, Any]) -> Method:
+def _method(settings: FusionSettings) -> Method:
     def fuse(base: Base, subjects: Sequence[Subject]) -> FusedModel:
-        settings = FusionSettings.for_base(base, **changes)
         pairs = [("", subject.concept) for subject in subjects]
         return fuse_concepts(base, pairs, settings=settings).model
 

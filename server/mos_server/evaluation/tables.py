@@ -13,7 +13,7 @@ from mos_server.evaluation.fusion_table import (
     fusion_row,
     single_alignments,
 )
-from mos_server.evaluation.methods import METHODS, average
+from mos_server.evaluation.methods import METHODS, average, settings_of
 from mos_server.evaluation.plain_lora import plain_subjects
 from mos_server.evaluation.regions_table import (
     RegionsRow,
@@ -173,9 +173,16 @@ class Tables:
                 )
             for name in self._asked.methods:
                 self._start_row(f"{count} fused: {name}", subjects)
-                method = METHODS[name]
                 rows.append(
-                    fusion_row(self._bench, name, method, subjects, known, self._single)
+                    fusion_row(
+                        self._bench,
+                        name,
+                        METHODS[name],
+                        subjects,
+                        known,
+                        self._single,
+                        settings_of(name, self._bench.base),
+                    )
                 )
             if "average" in self._asked.methods and count <= len(self._plain):
                 self._start_row(f"{count} fused: {PLAIN_AVERAGE}", subjects)
@@ -183,7 +190,7 @@ class Tables:
                 single = self._plain_single
                 rows.append(
                     fusion_row(
-                        self._bench, PLAIN_AVERAGE, average, plain, known, single
+                        self._bench, PLAIN_AVERAGE, average, plain, known, single, None
                     )
                 )
         return rows

@@ -52,8 +52,8 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "class_words": list(CLASSES),
     },
     "fusion": {
-        "ridge": 0.01,
-        "prior": 0.3,
+        "ridge": 0.0001,
+        "prior": 2.0,
         "prior_subjects": [
             *("red cat", "blue dog", "yellow bird", "green robot", "pink car"),
             *("striped house with a hat", "black boat and a purple fish"),
