@@ -76,8 +76,8 @@ def test_two_sites_push_at_different_times_and_both_get_both_releases(
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
     words = ("serve", "--home", tmp_path / "centre", "--address", address)
-    words = (*words, "--device", "cpu")
-    centre = start("server", *words, "--base", base, "--fuse-after", 0)
+    more = ("--base", base, "--fuse-after", 0, "--device", "cpu")
+    centre = start("server", *words, *more)
     centre.wait_for("listening")
     north = admit(tmp_path, base, address, "north")
     centre.wait_for("door-open", site="north")
