@@ -12,7 +12,7 @@ from mos_server.evaluation.asked import Asked
 from mos_server.evaluation.cells import Cells
 from mos_server.evaluation.fusion_table import Bench
 from mos_server.evaluation.measuring import Sampled
-from mos_server.evaluation.methods import average
+from mos_server.evaluation.methods import average, recorded, settings_of
 from mos_server.evaluation.regions_controls import (
     STEERINGS,
     control_picture,
@@ -128,7 +128,8 @@ def test_every_way_is_found_once_from_one_fusion(
     cells = Cells(tmp_path, {})
     known = {way: {"right": 0.25, "whole": 0.125} for way in ("regions", "one prompt")}
     digests = [subject.digest for subject in subjects]
-    cells.get("regions-ada+bea+cid", digests, lambda: known)
+    on = [*digests, *recorded(settings_of("gradient", mini))]
+    cells.get("regions-ada+bea+cid", on, lambda: known)
     plan = Sampled(side=64, steps=1)
     bench = Bench(
         mini, metrics, plan, cells, drawn.append, lambda name, _: shown.append(name)
