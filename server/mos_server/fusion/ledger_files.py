@@ -29,6 +29,9 @@ from mos_shared.locking import locked
 
 LEDGER_FORMAT: Final = "mos-ledger/1"
 
+_MOST_OPENED: Final = 400
+"""Blobs that stay open for more of their tensors; the oldest is closed first."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -91,6 +94,7 @@ class LedgerFiles:
         self._pointer = folder / "ledger.json"
         self._blobs = folder / "blobs"
         self._checked: set[str] = set()
+        self._opened: dict[str, Any] = {}
 
     def state(self) -> State | None:
         """What the pointer says; None where there is no ledger yet.
@@ -99,6 +103,7 @@ class LedgerFiles:
             LedgerError: the pointer is not one of this format.
         """
         self._checked.clear()
+        self._opened.clear()
         if not self._pointer.is_file():
             return None
         content = read_whole(self._pointer, what="a ledger")
@@ -148,9 +153,13 @@ class LedgerFiles:
             self.blob(digest)
             self._checked.add(digest)
         try:
-            with safe_open(self._blobs / digest, framework="pt") as file:
-                tensor: Tensor = file.get_tensor(name)
-                return tensor
+            if digest not in self._opened:
+                while len(self._opened) >= _MOST_OPENED:
+                    del self._opened[next(iter(self._opened))]
+                opened = safe_open(self._blobs / digest, framework="pt")
+                self._opened[digest] = opened
+            tensor: Tensor = self._opened[digest].get_tensor(name)
+            return tensor
         except (OSError, SafetensorError) as error:
             raise LedgerError(f"the ledger is damaged: {error}") from error
 
