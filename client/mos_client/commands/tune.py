@@ -189,6 +189,7 @@ def tune(
     processes, where = launched(device)
     if not processes.leads:
         console.quiet, share, tensorboard = True, False, None
+        skip_privacy_check = True
         if check:
             return
     log = None if tensorboard is None else tensorboard_log(tensorboard)
