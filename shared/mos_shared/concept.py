@@ -15,9 +15,9 @@ Keys on disk:
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,23 @@ from mos_shared.inventory import layer_names
 
 CONCEPT_FORMAT: Final = "mos-concept/1"
 FUSED_FORMAT: Final = "mos-fused/1"
+
+_DOWN: Final = ".lora_A.weight"
+_UP: Final = ".lora_B.weight"
+
+
+@runtime_checkable
+class OpenTensors(Protocol):
+    """An open safetensors file, as `safetensors.safe_open` gives it."""
+
+    def metadata(self) -> dict[str, str] | None:
+        """The header's metadata."""
+
+    def keys(self) -> list[str]:
+        """Names of the tensors."""
+
+    def get_tensor(self, name: str) -> Tensor:
+        """One tensor."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +117,50 @@ class Concept:
             ConceptError: not safetensors, or not a concept of a known format.
         """
         tensors, facts = _open(content, CONCEPT_FORMAT, "concept")
-        try:
-            concept_facts = ConceptFacts(
-                name=str(facts["name"]),
-                class_word=str(facts["class_word"]),
-                base=str(facts["base"]),
-                rank=int(facts["rank"]),
-                licence=str(facts["licence"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConceptError(f"the concept's header lacks {error}") from error
+        embeddings = _embeddings_of(tensors, "embeddings")
+        return Concept(_concept_facts(facts), _lora_of(tensors), embeddings)
+
+    @staticmethod
+    def from_open(opened: OpenTensors) -> "Concept":
+        """The concept of an open file, which must outlive it, unchanged.
+
+        Its LoRA is read layer by layer, each time that one is asked for; so many
+        concepts can be at hand in little memory.
+
+        Raises:
+            ConceptError: not a concept of a known format.
+        """
+        facts = _expected(opened.metadata() or {}, CONCEPT_FORMAT, "concept")
+        keys = opened.keys()
+        words = {
+            key: opened.get_tensor(key) for key in keys if key.startswith("embeddings.")
+        }
+        modules = sorted(key.removesuffix(_DOWN) for key in keys if key.endswith(_DOWN))
         return Concept(
-            concept_facts, _lora_of(tensors), _embeddings_of(tensors, "embeddings")
+            _concept_facts(facts),
+            _FileLora(opened, tuple(modules)),
+            _embeddings_of(words, "embeddings"),
         )
+
+
+class _FileLora(Mapping[str, LoraFactors]):
+    """Module -> factors, read from an open file each time."""
+
+    def __init__(self, opened: OpenTensors, modules: tuple[str, ...]) -> None:
+        self._opened, self._modules = opened, modules
+
+    def __getitem__(self, module: str) -> LoraFactors:
+        try:
+            down, up = (self._opened.get_tensor(f"{module}{k}") for k in (_DOWN, _UP))
+        except SafetensorError as error:
+            raise KeyError(module) from error
+        return LoraFactors(down, up)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
 
 
 @dataclass(frozen=True)
@@ -183,18 +231,26 @@ def format_of(content: bytes) -> str:
     Raises:
         ConceptError: not a safetensors file.
     """
-    return str(_facts_of(content).get("format", ""))
+    return str(_facts_of(_metadata_of(content)).get("format", ""))
 
 
 def _canonical_json(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, sort_keys=True, separators=(",", ":"))
 
 
-def _facts_of(content: bytes) -> dict[str, Any]:
+def _metadata_of(content: bytes) -> Mapping[str, str]:
     try:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
-        facts = json.loads(header.get("__metadata__", {}).get("mos", "{}"))
+        metadata: Mapping[str, str] = header.get("__metadata__", {})
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ConceptError("not a safetensors file") from error
+    return metadata
+
+
+def _facts_of(metadata: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        facts = json.loads(metadata.get("mos", "{}"))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ConceptError("not a safetensors file") from error
     if not isinstance(facts, dict):
@@ -202,15 +258,33 @@ def _facts_of(content: bytes) -> dict[str, Any]:
     return facts
 
 
-def _open(
-    content: bytes, wanted: str, what: str
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    facts = _facts_of(content)
+def _expected(metadata: Mapping[str, str], wanted: str, what: str) -> dict[str, Any]:
+    facts = _facts_of(metadata)
     found = facts.get("format")
     if found != wanted:
         raise ConceptError(
             f"not a {what}: the header says format {found!r}, not {wanted!r}"
         )
+    return facts
+
+
+def _concept_facts(facts: Mapping[str, Any]) -> ConceptFacts:
+    try:
+        return ConceptFacts(
+            name=str(facts["name"]),
+            class_word=str(facts["class_word"]),
+            base=str(facts["base"]),
+            rank=int(facts["rank"]),
+            licence=str(facts["licence"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConceptError(f"the concept's header lacks {error}") from error
+
+
+def _open(
+    content: bytes, wanted: str, what: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    facts = _expected(_metadata_of(content), wanted, what)
     try:
         return load(content), facts
     except (SafetensorError, ValueError) as error:
@@ -220,18 +294,18 @@ def _open(
 def _lora_tensors(lora: Mapping[str, LoraFactors]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for module, factors in lora.items():
-        tensors[f"{module}.lora_A.weight"] = factors.down.contiguous().cpu()
-        tensors[f"{module}.lora_B.weight"] = factors.up.contiguous().cpu()
+        tensors[f"{module}{_DOWN}"] = factors.down.contiguous().cpu()
+        tensors[f"{module}{_UP}"] = factors.up.contiguous().cpu()
     return tensors
 
 
 def _lora_of(tensors: Mapping[str, Tensor]) -> dict[str, LoraFactors]:
     lora: dict[str, LoraFactors] = {}
     for key in sorted(tensors):
-        if not key.endswith(".lora_A.weight"):
+        if not key.endswith(_DOWN):
             continue
-        module = key.removesuffix(".lora_A.weight")
-        up = tensors.get(f"{module}.lora_B.weight")
+        module = key.removesuffix(_DOWN)
+        up = tensors.get(f"{module}{_UP}")
         if up is None:
             raise ConceptError(f"{module}: lora_A is there, lora_B is missing")
         lora[module] = LoraFactors(tensors[key], up)

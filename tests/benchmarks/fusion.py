@@ -10,8 +10,12 @@ One JSON line a figure. Sections, all by default:
   of the solves, `end_to_end` of capture and solve. `missed` is the share of the
   concepts' changes that a method's result leaves out, over all layers.
 - `join`: one more concept with 0, 1, 4, 16 and 64 present, at the base's own settings:
-  its capture, the ledger's writes and the solve of the release; the report, which looks
-  at every concept, is told apart. `peak_mib` is what memory grew by at most meanwhile.
+  its capture, the ledger's writes and the solve of the release. The ledgers take turns,
+  so that a slow minute of the machine slows all alike; `times_of_one_present` is the
+  median of the turns' ratios. The report, which looks at every concept, is told apart.
+  Memory is of one join in a process of its own: `peak_mib` is what it grew by at most,
+  `own_mib` the same without pages of mapped files, which the kernel drops when memory
+  is short.
 - `gpu`: shapes of Stable Diffusion 1.5 with random weights, 3 and 14 concepts, the
   whole fusion, beside the 15 to 50 minutes of the reference.
 
@@ -22,13 +26,18 @@ GPU they are of the clock.
 
 import argparse
 import json
+import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
@@ -47,7 +56,7 @@ from mos_server.fusion.moments import CROSS, input_of, stage_of
 from mos_server.fusion.solve import ConceptTerm, solve_all
 from mos_shared.applying import applied
 from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept, LoraFactors
+from mos_shared.concept import Concept, FusedModel, LoraFactors
 from mos_shared.prompts import PromptEncoder
 from tests.benchmarks._sd15 import save_sd15
 from tests.support.concepts import random_concept
@@ -76,6 +85,7 @@ def main() -> None:
     parser.add_argument("--base", default="mini")
     parser.add_argument("--concepts", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="of the reference's runs")
+    parser.add_argument("--turns", type=int, default=5, help="joins of each number")
     options = parser.parse_args()
     wanted = options.sections or SECTIONS
     if not set(wanted) <= set(SECTIONS):
@@ -84,7 +94,7 @@ def main() -> None:
         settings = replace(PUBLISHED, steps=options.steps)
         compare_solves(load_base(options.base), options.concepts, settings)
     if "join" in wanted:
-        time_joins(load_base(options.base))
+        time_joins(load_base(options.base), options.turns)
     if "gpu" in wanted:
         time_on_gpu()
 
@@ -236,60 +246,70 @@ def keeping_rows(base: Base) -> Iterator[dict[str, Tensor]]:
 # Joins
 
 
-def time_joins(base: Base) -> None:
+def time_joins(base: Base, turns: int) -> None:
     """One more concept, however many there are."""
     settings = FusionSettings.for_base(base)
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder), base, settings)
-        ledger.join("s", random_concept(base.inventory, "first"))  # captures the prior
-        ledger.withdraw("s/first")
-        shared: dict[str, Tensor] = {}
-        first = 0.0
-        for count in PRESENT:
-            _fill(ledger, base, settings, count, shared)
-            newcomer = random_concept(base.inventory, "newcomer", seed=10**6)
-            before = resident_mib(peak=False)
-            forget_peak()
-
-            def join(newcomer: Concept = newcomer) -> Any:
-                ledger.join("s", newcomer)
-                return ledger.model()
-
-            model, seconds = timed(join)
-            grown = resident_mib(peak=True) - before
-            _, report_seconds = timed(ledger.fuse)
-            ledger.withdraw("s/newcomer")
-            first = first if count == 0 or first else seconds
+    newcomer = _newcomer(base)
+    with tempfile.TemporaryDirectory() as kept:
+        folders = {count: Path(kept) / str(count) for count in PRESENT}
+        empty = Ledger(folders[0], base, settings)
+        empty.join("s", newcomer)  # captures the prior
+        empty.withdraw("s/newcomer")
+        for count in PRESENT[1:]:
+            shutil.copytree(folders[0], folders[count])
+        ledgers = {n: Ledger(folder, base, settings) for n, folder in folders.items()}
+        _fill(ledgers, base, settings)
+        took: dict[int, list[float]] = {count: [] for count in PRESENT}
+        for _ in range(turns):
+            for count, ledger in ledgers.items():
+                _, seconds = timed(partial(_join, ledger, newcomer))
+                took[count].append(seconds)
+                ledger.withdraw("s/newcomer")
+        for count, ledger in ledgers.items():
+            ratios = [own / one for own, one in zip(took[count], took[1], strict=True)]
+            with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+                memory = fresh.submit(_join_memory, base.name, folders[count]).result()
             say(
                 "join",
                 base=base.name,
                 present=count,
-                seconds=round(seconds, 2),
-                times_of_one_present=round(seconds / first, 2) if first else None,
-                release_and_report_seconds=round(report_seconds, 2),
-                peak_mib=round(grown, 1),
-                factors_mib=round(len(model.to_bytes()) / 2**20, 1),
+                turns=turns,
+                seconds=round(median(took[count]), 2),
+                times_of_one_present=round(median(ratios), 2),
+                **memory,
+                report_seconds=round(timed(ledger.fuse)[1], 2),
                 threads=torch.get_num_threads(),
             )
 
 
-def _fill(
-    ledger: Ledger,
-    base: Base,
-    settings: FusionSettings,
-    count: int,
-    shared: dict[str, Tensor],
-) -> None:
-    """Have `count` concepts present; they share one capture, which no join looks at."""
-    if not shared:
-        one = random_concept(base.inventory, "p0")
-        words = {"p0": one.embeddings}
-        prompts = settings.concept_prompts("p0")
-        shared |= capture(base, one.lora, words, prompts, settings)
+def _newcomer(base: Base) -> Concept:
+    return random_concept(base.inventory, "newcomer", seed=10**6)
+
+
+def _join(ledger: Ledger, newcomer: Concept) -> FusedModel:
+    ledger.join("s", newcomer)
+    return ledger.model()
+
+
+def _join_memory(name: str, folder: Path) -> dict[str, float]:
+    """What one join takes in this process; the newcomer stays."""
+    base = load_base(name)
+    ledger = Ledger(folder, base, FusionSettings.for_base(base))
+    with watched_memory() as grown:
+        model = _join(ledger, _newcomer(base))
+    return grown | {"factors_mib": round(len(model.to_bytes()) / 2**20, 1)}
+
+
+def _fill(ledgers: Mapping[int, Ledger], base: Base, settings: FusionSettings) -> None:
+    """Have so many concepts present; they share one capture, which no join looks at."""
+    one = random_concept(base.inventory, "p0")
+    words = {"p0": one.embeddings}
+    shared = capture(base, one.lora, words, settings.concept_prompts("p0"), settings)
     with patch("mos_server.fusion.ledger.capture", lambda *_, **__: dict(shared)):
-        for place in range(len(ledger.entries()), count):
-            concept = random_concept(base.inventory, f"p{place}", seed=place)
-            ledger.join("s", concept)
+        for count, ledger in ledgers.items():
+            for place in range(count):
+                concept = random_concept(base.inventory, f"p{place}", seed=place)
+                ledger.join("s", concept)
 
 
 # A GPU
@@ -318,7 +338,7 @@ def time_on_gpu() -> None:
                 concepts=count,
                 seconds=round(seconds, 1),
                 device_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2),
-                host_gib=round(resident_mib(peak=True) / 2**10, 2),
+                host_gib=round(memory_mib("VmHWM") / 2**10, 2),
                 published_seconds=[15 * 60, 50 * 60],
             )
 
@@ -333,18 +353,36 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.process_time() - start
 
 
-def resident_mib(*, peak: bool) -> float:
-    """This process's memory, now or at most since `forget_peak`; Linux."""
-    field = "VmHWM" if peak else "VmRSS"
+@contextmanager
+def watched_memory() -> Iterator[dict[str, float]]:
+    """What memory grows by at most meanwhile, MiB: filled in at the end; Linux."""
+    grown: dict[str, float] = {}
+    own = memory_mib("RssAnon")
+    before, peak, ended = memory_mib("VmRSS"), own, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(0.002):
+            peak = max(peak, memory_mib("RssAnon"))
+
+    watcher = threading.Thread(target=watch)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    watcher.start()
+    try:
+        yield grown
+    finally:
+        ended.set()
+        watcher.join()
+    grown["peak_mib"] = round(memory_mib("VmHWM") - before, 1)
+    grown["own_mib"] = round(peak - own, 1)
+
+
+def memory_mib(name: str) -> float:
+    """A line of this process's status, for instance its peak, VmHWM; Linux."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
+        if line.startswith(name):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no {field} in /proc/self/status")
-
-
-def forget_peak() -> None:
-    """Begin to measure the peak anew; Linux."""
-    Path("/proc/self/clear_refs").write_text("5")
+    raise RuntimeError(f"no {name} in /proc/self/status")
 
 
 def _moments(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:

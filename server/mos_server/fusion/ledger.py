@@ -22,13 +22,12 @@ and each join would capture every one of them again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-import torch
 from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor
@@ -43,6 +42,7 @@ from mos_server.fusion.outcome import Fusion, OnProgress, part_of, silent
 from mos_server.fusion.packing import balanced, counted, measured, packed, unpacked
 from mos_server.fusion.settings import FusionSettings
 from mos_server.fusion.solve import lower_factor, ridged, solve_layers
+from mos_server.fusion.terms import ConceptTerms, pushed_factors
 from mos_shared.base import Base
 from mos_shared.concept import Concept, FusedConcept, FusedModel, LoraFactors
 
@@ -51,7 +51,6 @@ Triangles = Mapping[str, Tensor]
 
 Gram = Float[Tensor, "d d"]
 
-_ALONE: Final = "alone"
 _CAPTURED_SHARE: Final = 0.95
 
 
@@ -171,15 +170,15 @@ class Ledger:
         """
         state = self._state()
         concepts = self._concepts(state)
-        layers = self._layers(state, concepts)
+        layers = self._layers(state, [self._terms_of(one) for one in state.entries])
         lora = {m: _single(f) for some in layers for m, f in some.items()}
         return self._model(state, concepts, lora)
 
     def fuse(self, *, on_progress: OnProgress = silent) -> Fusion:
         """The fused model and its report.
 
-        The concepts and the model are in memory, and besides them what belongs to one
-        layer input.
+        The model is in memory, and besides it what belongs to one layer input; concepts
+        are read from their files, layer by layer.
 
         Args:
             on_progress: Told what happens.
@@ -190,10 +189,11 @@ class Ledger:
         """
         state = self._state()
         concepts = self._concepts(state)
-        judge = self._judge(state, concepts)
+        terms = [self._terms_of(one) for one in state.entries]
+        judge = self._judge(state, concepts, terms)
         lora: dict[str, LoraFactors] = {}
         on_progress("solving", 0.0)
-        for layers in self._layers(state, concepts):
+        for layers in self._layers(state, terms):
             judge.look(layers)
             lora |= {module: _single(own) for module, own in layers.items()}
             on_progress("solving", len(lora) / len(concepts[0].lora))
@@ -226,7 +226,7 @@ class Ledger:
             source=source,
             rank=concept.facts.rank,
             content=put(concept.to_bytes()),
-            terms=put(save(terms)),
+            terms=put(save(terms.to_tensors())),
             moments=put(save(dict(own))),
         )
         entries = sorted((*state.entries, entry), key=lambda e: (e.site, e.concept))
@@ -275,14 +275,13 @@ class Ledger:
 
     def _terms(
         self, concept: Concept, own: Triangles, prior: Triangles
-    ) -> dict[str, Tensor]:
-        """A_i G_i of every layer, and what the concept would lose alone."""
+    ) -> ConceptTerms:
         lora, gram_of = _double(concept.lora), _grams(own)
-        alone = alone_residuals(lora, gram_of, _prior_grams(prior), self._settings)
-        rows = {m: f.down @ gram_of(input_of(m)) for m, f in lora.items()}
-        return rows | {
-            _ALONE: torch.tensor([alone[m] for m in sorted(lora)], dtype=torch.float64)
-        }
+        return ConceptTerms(
+            pushed={m: f.down @ gram_of(input_of(m)) for m, f in lora.items()},
+            up={m: f.up.T for m, f in concept.lora.items()},
+            alone=alone_residuals(lora, gram_of, _prior_grams(prior), self._settings),
+        )
 
     def _check_solvable(
         self, name: str, total: Triangles, modules: Iterable[str]
@@ -328,24 +327,20 @@ class Ledger:
     def _concepts(self, state: State) -> list[Concept]:
         if not state.entries:
             raise FusionError("nothing to fuse: give at least one concept")
-        return [
-            Concept.from_bytes(self._files.blob(entry.content))
-            for entry in state.entries
-        ]
+        return [self._files.concept(entry.content) for entry in state.entries]
+
+    def _terms_of(self, entry: Entry) -> ConceptTerms:
+        shapes = self._base.inventory.projections
+        tensor = partial(self._files.tensor, entry.terms)
+        return ConceptTerms.from_tensors(tensor, shapes, entry.rank)
 
     def _layers(
-        self, state: State, concepts: list[Concept]
+        self, state: State, terms: Sequence[ConceptTerms]
     ) -> Iterator[dict[str, LoraFactors]]:
         """The fused layers in float64, all that read one input at a time."""
-        total, tensor = self._total(state), self._files.tensor
-        for modules in by_input(sorted(concepts[0].lora)).values():
-            pushed = {
-                module: LoraFactors(
-                    down=torch.cat([tensor(e.terms, module) for e in state.entries]),
-                    up=torch.cat([c.lora[module].up.double() for c in concepts], dim=1),
-                )
-                for module in modules
-            }
+        total = self._total(state)
+        for modules in by_input(sorted(self._base.inventory.projections)).values():
+            pushed = {module: pushed_factors(terms, module) for module in modules}
             yield solve_layers(
                 lambda name: unpacked(measured(total[name])), pushed, self._settings
             )
@@ -365,26 +360,29 @@ class Ledger:
             ),
         )
 
-    def _judge(self, state: State, concepts: list[Concept]) -> Judge:
+    def _judge(
+        self, state: State, concepts: list[Concept], terms: list[ConceptTerms]
+    ) -> Judge:
         prior = load(self._files.blob(state.prior)) if state.prior else {}
         return Judge(
             self._base,
             [
-                self._standing(*pair)
-                for pair in zip(state.entries, concepts, strict=True)
+                self._standing(*of_one)
+                for of_one in zip(state.entries, concepts, terms, strict=True)
             ],
             {entry.name: entry.rank for entry in state.entries},
             _prior_grams(prior),
             self._settings,
         )
 
-    def _standing(self, entry: Entry, concept: Concept) -> Standing:
+    def _standing(
+        self, entry: Entry, concept: Concept, terms: ConceptTerms
+    ) -> Standing:
         tensor = self._files.tensor
-        alone = tensor(entry.terms, _ALONE).tolist()
         return Standing(
             name=entry.name,
             lora=concept.lora,
-            alone=dict(zip(sorted(concept.lora), alone, strict=True)),
+            alone=terms.alone,
             gram_of=lambda name: unpacked(balanced(tensor(entry.moments, name))),
         )
 

@@ -23,14 +23,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mos_server.errors import LedgerError
-from mos_shared.errors import StorageError
+from mos_shared.concept import Concept, OpenTensors
+from mos_shared.errors import ConceptError, StorageError
 from mos_shared.files import read_whole, write_atomically
 from mos_shared.locking import locked
 
-LEDGER_FORMAT: Final = "mos-ledger/1"
+LEDGER_FORMAT: Final = "mos-ledger/2"
 
-_MOST_OPENED: Final = 400
-"""Blobs that stay open for more of their tensors; the oldest is closed first."""
+_MOST_OPENED: Final = 4096
+"""Blobs that stay open for more of their tensors; the oldest is closed first. Each
+takes one memory map and no file descriptor."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Entry:
     """Blob of the concept itself, as `Concept.to_bytes` writes it."""
 
     terms: str
-    """Blob of A_i G_i and of the report's constants."""
+    """Blob of A_i G_i, B_i and the report's constants (`terms`)."""
 
     moments: str
     """Blob of the captured triangles of G_i."""
@@ -94,7 +96,7 @@ class LedgerFiles:
         self._pointer = folder / "ledger.json"
         self._blobs = folder / "blobs"
         self._checked: set[str] = set()
-        self._opened: dict[str, Any] = {}
+        self._opened: dict[str, OpenTensors] = {}
 
     def state(self) -> State | None:
         """What the pointer says; None where there is no ledger yet.
@@ -149,19 +151,38 @@ class LedgerFiles:
         Raises:
             LedgerError: the blob is gone, or not what was written.
         """
+        try:
+            return self._open(digest).get_tensor(name)
+        except SafetensorError as error:
+            raise LedgerError(f"the ledger is damaged: {error}") from error
+
+    def concept(self, digest: str) -> Concept:
+        """The concept of a blob, its LoRA read layer by layer when it is asked for.
+
+        Raises:
+            LedgerError: the blob is gone, or not what was written.
+        """
+        try:
+            return Concept.from_open(self._open(digest))
+        except (SafetensorError, ConceptError) as error:
+            raise LedgerError(f"the ledger is damaged: {error}") from error
+
+    def _open(self, digest: str) -> OpenTensors:
+        opened = self._opened.get(digest)
+        if opened is not None:
+            return opened
         if digest not in self._checked:
             self.blob(digest)
             self._checked.add(digest)
+        while len(self._opened) >= _MOST_OPENED:
+            del self._opened[next(iter(self._opened))]
         try:
-            if digest not in self._opened:
-                while len(self._opened) >= _MOST_OPENED:
-                    del self._opened[next(iter(self._opened))]
-                opened = safe_open(self._blobs / digest, framework="pt")
-                self._opened[digest] = opened
-            tensor: Tensor = self._opened[digest].get_tensor(name)
-            return tensor
+            opened = self._opened[digest] = safe_open(
+                self._blobs / digest, framework="pt"
+            )
         except (OSError, SafetensorError) as error:
             raise LedgerError(f"the ledger is damaged: {error}") from error
+        return opened
 
     def commit(self, state: State) -> None:
         """Make `state` what counts, and sweep what it does not name."""
