@@ -87,7 +87,7 @@ class Family:
 
         Whoever supervises does so every now and then.
         """
-        _trim(self._log)
+        trim_log(self._log)
         for child in self._members():
             if child.pid == self.pid:
                 continue
@@ -198,10 +198,11 @@ class BackOff:
         return now
 
 
-def _trim(log: Path) -> None:
-    """Put a large log aside, also while programs write to it: they append to its end.
+def trim_log(log: Path) -> None:
+    """Put a log of over `MAX_LOG_BYTES` aside, also while programs write to it.
 
-    So its content is copied and the file cut; a line that comes in between is lost.
+    They append to its end: so its content is copied to LOG.old and the file cut. A line
+    that comes in between is lost.
     """
     with contextlib.suppress(OSError):
         if log.stat().st_size > MAX_LOG_BYTES:

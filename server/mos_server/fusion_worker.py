@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mos_protocol.journal import Journal
+from mos_protocol.processes import trim_log
 from mos_server.home import HOME_VARIABLE, CentreHome
 
 _USAGE: Final = "usage: python -m mos_server.fusion_worker BASE JOURNAL DEVICE"
@@ -42,7 +43,9 @@ class FusionWorker:
         self._failure_path.unlink(missing_ok=True)
         self._home.flower.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "mos_server.fusion_worker"]
-        with (self._home.flower / _LOG_FILE).open("ab") as log:
+        log_path = self._home.flower / _LOG_FILE
+        trim_log(log_path)
+        with log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, self.base, str(self._journal), self._device],
                 env={**os.environ, HOME_VARIABLE: str(self._home.folder)},
