@@ -26,6 +26,11 @@ _UNKNOWN_KEY: Final = (
     "within a minute; else ask its people whether `mos-server sites` lists this site: "
     "either its request was never admitted there, or the site was revoked"
 )
+_OTHER_HOST: Final = (
+    "the certificate shown at {address} is for another host name. The centre's "
+    "people add the name by `mos-server serve --host`, or send a welcome with "
+    "another --address"
+)
 _HINTS: Final = (
     (
         "WRONG_VERSION_NUMBER",
@@ -38,12 +43,8 @@ _HINTS: Final = (
         "welcome. Either another machine answers there, or the centre has a new "
         "authority: ask its people for a new welcome, and `mos-client join` that",
     ),
-    (
-        "not in peer certificate",
-        "the certificate shown at {address} is for another host name. The centre's "
-        "people add the name by `mos-server serve --host`, or send a welcome with "
-        "another --address",
-    ),
+    ("Hostname Verification", _OTHER_HOST),
+    ("not in peer certificate", _OTHER_HOST),
     (
         "handshake failed",
         "TLS with {address} failed. Either another program answers there, or the "

@@ -1,5 +1,6 @@
 """A site that does not reach its centre is told why, in one line, and the way out."""
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ class Doors:
     foreign: Certificates
 
 
-def listen(credentials: Any) -> tuple[Any, str]:
-    server, address = grpc.server(ThreadPoolExecutor(2)), f"127.0.0.1:{free_port()}"
+def listen(credentials: Any, *, host: str = "127.0.0.1") -> tuple[Any, str]:
+    server, address = grpc.server(ThreadPoolExecutor(2)), f"{host}:{free_port()}"
     if credentials is None:
         server.add_insecure_port(address)
     else:
@@ -89,6 +90,19 @@ def test_tls_to_a_plain_centre_names_its_option(doors: Doors) -> None:
 def test_certificate_of_another_authority_is_told(doors: Doors) -> None:
     reason = told(refusal(doors.tls, doors.foreign), doors.tls, tls=True)
     assert "not of the authority in this site's welcome" in reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is Linux's alone")
+def test_certificate_for_another_host_is_told(tmp_path: Path) -> None:
+    own = ensure_certificates(tmp_path, ["centre.example.org"])
+    pair = (own.key.read_bytes(), own.certificate.read_bytes())
+    server, address = listen(grpc.ssl_server_credentials([pair]), host="127.0.0.2")
+    try:
+        reason = told(refusal(address, own), address, tls=True)
+    finally:
+        server.stop(None)
+    assert f"the certificate shown at {address} is for another host name" in reason
+    assert "--host" in reason
 
 
 @pytest.mark.parametrize("tls", [True, False])
