@@ -6,6 +6,7 @@ told in one line.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,17 +43,22 @@ def fuse_standing(
             one by one with them, all are captured anew and no ledger is kept.
         on_progress: Told what happens.
 
+    Returns:
+        The fusion, its model compact (`compacting`).
+
     Raises:
         MosError: a bundle cannot be read or fused, or the disk is full.
     """
     from mos_server.fusion import FusionSettings, Ledger, can_join, fuse_concepts
+    from mos_server.fusion.compacting import compact
     from mos_server.fusion.outcome import silent
 
     settings = settings or FusionSettings.for_base(base)
     tell = on_progress or silent
     if not can_join(settings):
         concepts = [(one.site, _concept(registry, one)) for one in current]
-        return fuse_concepts(base, concepts, settings=settings, on_progress=tell)
+        fusion = fuse_concepts(base, concepts, settings=settings, on_progress=tell)
+        return replace(fusion, model=compact(fusion.model))
     ledger = Ledger(folder, base, settings)
     try:
         fusion = _level(ledger, registry, current, tell)
@@ -84,7 +90,8 @@ def _level(
         share = part_of(tell, _JOINED_SHARE * first, _JOINED_SHARE * last)
         concept = _concept(registry, bundle)
         ledger.join(bundle.site, concept, source=bundle.digest, on_progress=share)
-    return ledger.fuse(on_progress=part_of(tell, _JOINED_SHARE, 1.0))
+    solving = part_of(tell, _JOINED_SHARE, 1.0)
+    return ledger.fuse(compact=True, on_progress=solving)
 
 
 def _concept(registry: Registry, stored: StoredBundle) -> "Concept":

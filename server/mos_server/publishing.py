@@ -107,7 +107,6 @@ def _fused(
     settings: "FusionSettings | None",
     on_progress: "OnProgress | None",
 ) -> tuple[bytes, dict[str, object]]:
-    from mos_server.compacting import compact
     from mos_server.fusion.narrowing import narrowed
     from mos_server.ledger_keeping import fuse_standing
 
@@ -119,7 +118,7 @@ def _fused(
         settings=settings,
         on_progress=on_progress,
     )
-    model = narrowed(compact(fusion.model))
+    model = narrowed(fusion.model)
     return model.to_bytes(), fusion.report.to_dict()
 
 

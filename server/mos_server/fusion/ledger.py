@@ -35,6 +35,7 @@ from torch import Tensor
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion.capture import capture, sampling_steps
 from mos_server.fusion.checks import check_concept, check_moments, full_name
+from mos_server.fusion.compacting import compactor
 from mos_server.fusion.judging import Judge, Standing, alone_residuals
 from mos_server.fusion.ledger_files import Entry, LedgerFiles, State
 from mos_server.fusion.moments import by_input, input_of
@@ -174,13 +175,17 @@ class Ledger:
         lora = {m: _single(f) for some in layers for m, f in some.items()}
         return self._model(state, concepts, lora)
 
-    def fuse(self, *, on_progress: OnProgress = silent) -> Fusion:
+    def fuse(
+        self, *, compact: bool = False, on_progress: OnProgress = silent
+    ) -> Fusion:
         """The fused model and its report.
 
         The model is in memory, and besides it what belongs to one layer input; concepts
         are read from their files, layer by layer.
 
         Args:
+            compact: Layer by layer as `compacting` has it, so that the model in memory
+                stops growing where its rank is all that a layer can use.
             on_progress: Told what happens.
 
         Raises:
@@ -191,11 +196,14 @@ class Ledger:
         concepts = self._concepts(state)
         terms = [self._terms_of(one) for one in state.entries]
         judge = self._judge(state, concepts, terms)
+        shapes = self._base.inventory.projections.values()
+        rank = sum(entry.rank for entry in state.entries)
+        finished = compactor(shapes, rank) if compact else _single
         lora: dict[str, LoraFactors] = {}
         on_progress("solving", 0.0)
         for layers in self._layers(state, terms):
             judge.look(layers)
-            lora |= {module: _single(own) for module, own in layers.items()}
+            lora |= {module: finished(own) for module, own in layers.items()}
             on_progress("solving", len(lora) / len(concepts[0].lora))
         return Fusion(self._model(state, concepts, lora), judge.report(sorted(lora)))
 

@@ -14,6 +14,7 @@ import torch
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
 from mos_server.fusion.capture import capture
+from mos_server.fusion.compacting import useful_rank
 from mos_shared.base import Base, load_base
 from mos_shared.concept import Concept, FusedModel, LoraFactors
 from mos_shared.errors import BaseMismatchError, StorageError
@@ -135,6 +136,22 @@ def test_report_of_a_ledger_is_that_of_a_fusion(
         ledger.join("s", concepts[name])
     direct = fuse_concepts(base, [("s", c) for c in concepts.values()], settings=QUICK)
     assert ledger.fuse().report.to_dict() == direct.report.to_dict()
+
+
+def test_compact_fusion_has_the_same_updates_in_the_rank_that_layers_can_use(
+    ledger: Ledger, base: Base, concepts: dict[str, Concept]
+) -> None:
+    useful = useful_rank(base.inventory.projections.values())
+    ledger.join("s", concepts["a"])
+    ledger.join("s", random_concept(base.inventory, "wide", seed=5, rank=useful))
+    whole, small = ledger.fuse(), ledger.fuse(compact=True)
+    ranks = {
+        name: {factors.down.shape[0] for factors in fusion.model.lora.values()}
+        for name, fusion in (("whole", whole), ("small", small))
+    }
+    assert ranks == {"whole": {useful + 4}, "small": {useful}}
+    assert furthest(small.model, whole.model) < 1e-5
+    assert small.report.to_dict() == whole.report.to_dict()
 
 
 class Killed(BaseException):

@@ -2,7 +2,7 @@
 
 import torch
 
-from mos_server.compacting import compact
+from mos_server.fusion.compacting import compact
 from mos_shared.concept import FusedConcept, FusedModel, LoraFactors
 from mos_shared.inventory import Inventory
 from tests.support.concepts import random_concept
