@@ -8,8 +8,9 @@ flushed to the disk) and through the rules alone, one process, one core. `simula
 `mos-server simulate --synthetic-sites`, that is real bundles through Flower's engine,
 the real desk and the real fusion; seconds until all were admitted, fused, and hold the
 release, bundles admitted a second, seconds of fusion per concept (the capture is most
-of them), and the largest resident memory of each kind of process of the centre. It
-fails where one site was not admitted, or holds another release than the others.
+of them), and the largest resident memory of each kind of process of the centre, with
+and without pages of mapped files. It fails where one site was not admitted, or holds
+another release than the others.
 
 The base's own fusion captures every concept in 9 pictures of 20 sampling steps. With
 `--scenes` or `--capture-steps` the base is one whose `mos_defaults.json` asks for less;
@@ -24,7 +25,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -180,7 +182,10 @@ def _simulation(base: str, sites: int, bundle_mb: float, out: Path) -> dict[str,
         ),
         "bytes_per_site": outcome.sites[0].bytes_sent,
         "release_bytes": outcome.release_bytes,
-        "peak_mb": {role: round(peak / MB) for role, peak in sorted(peaks.items())},
+        "peak_mb": {role: round(peak.all / MB) for role, peak in sorted(peaks.items())},
+        "own_peak_mb": {
+            role: round(peak.own / MB) for role, peak in sorted(peaks.items())
+        },
     }
 
 
@@ -194,18 +199,33 @@ def _times(out: Path) -> dict[str, list[float]]:
     return found
 
 
+@dataclass
+class _Peak:
+    """The largest memory of one kind of process, bytes."""
+
+    all: int = 0
+
+    own: int = 0
+    """Without pages of mapped files, which the kernel drops when memory is short."""
+
+    def look(self, process: psutil.Process) -> None:
+        now = process.memory_info()
+        self.all = max(self.all, now.rss)
+        self.own = max(self.own, now.rss - getattr(now, "shared", 0))
+
+
 class _Memory:
     """The largest resident memory of each kind of process below one."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
-        self._peaks: dict[str, int] = {}
+        self._peaks: dict[str, _Peak] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
 
-    def end(self) -> Mapping[str, int]:
-        """Stop looking; bytes by kind."""
+    def end(self) -> Mapping[str, _Peak]:
+        """Stop looking; peaks by kind."""
         self._over.set()
         self._thread.join()
         return self._peaks
@@ -217,13 +237,11 @@ class _Memory:
             except psutil.Error:
                 return
             for one in family:
-                try:
-                    words, size = " ".join(one.cmdline()), one.memory_info().rss
-                except psutil.Error:
-                    continue
-                for word, role in _ROLES.items():
-                    if word in words:
-                        self._peaks[role] = max(size, self._peaks.get(role, 0))
+                with suppress(psutil.Error):
+                    words = " ".join(one.cmdline())
+                    for word, role in _ROLES.items():
+                        if word in words:
+                            self._peaks.setdefault(role, _Peak()).look(one)
 
 
 if __name__ == "__main__":
