@@ -7,8 +7,7 @@ once the signature holds, and only `Admission` compares them with the payload.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mos_protocol import blob
 from mos_protocol.canonical import (
@@ -21,11 +20,12 @@ from mos_protocol.canonical import (
     serialise,
     sha256,
 )
-from mos_protocol.envelope import BUNDLE_TYPE, Sealed, open_envelope, seal
+from mos_protocol.envelope import BUNDLE_TYPE, seal
 from mos_protocol.errors import MalformedError
 from mos_protocol.header import Header, read_header
 from mos_protocol.keys import SigningKey, VerifyKey
 from mos_protocol.manifest_pb2 import BundleManifest
+from mos_protocol.signed_file import SignedFile
 from mos_protocol.tensors import TensorFacts, from_entries, table, to_entries
 
 CONCEPT_FORMAT: Final = "mos-concept/1"
@@ -80,12 +80,15 @@ class BundleFacts:
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A concept's file and the envelope that its site signed."""
+class Bundle(SignedFile):
+    """A concept's file and the envelope that its site signed.
 
-    envelope: bytes
-    payload: bytes
-    """`Concept.to_bytes()`, a safetensors file."""
+    Its payload is that of `Concept.to_bytes`.
+    """
+
+    MAGIC: ClassVar[bytes] = blob.BUNDLE_MAGIC
+    WHAT: ClassVar[str] = "a bundle"
+    MAX_BYTES: ClassVar[int] = MAX_BUNDLE_BYTES
 
     @staticmethod
     def sign(
@@ -125,23 +128,6 @@ class Bundle:
         bundle_facts(manifest)
         return Bundle(seal(manifest, BUNDLE_TYPE, key), payload)
 
-    def sealed(self) -> Sealed:
-        """The envelope taken apart, not verified.
-
-        Raises:
-            MalformedError: it is not an envelope.
-        """
-        return open_envelope(self.envelope)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest, 64 hexadecimal digits: the bundle's identity.
-
-        Raises:
-            MalformedError: the envelope is not one.
-        """
-        return sha256(self.sealed().payload)
-
     def verified(self, key: VerifyKey) -> BundleFacts:
         """What the site signed; the payload is not compared with it here.
 
@@ -150,40 +136,6 @@ class Bundle:
             MalformedError: it did, but what it signed is no manifest of a bundle.
         """
         return bundle_facts(self.sealed().verify(key, BUNDLE_TYPE))
-
-    def to_bytes(self) -> bytes:
-        """One blob, as it crosses the wire."""
-        return blob.join(blob.BUNDLE_MAGIC, self.envelope, self.payload)
-
-    @staticmethod
-    def from_bytes(content: bytes, *, max_bytes: int = MAX_BUNDLE_BYTES) -> "Bundle":
-        """The bundle of a blob, not verified.
-
-        Raises:
-            MalformedError: too large, or not a bundle's blob.
-        """
-        return Bundle(
-            *blob.split(
-                content, blob.BUNDLE_MAGIC, what="a bundle", max_bytes=max_bytes
-            )
-        )
-
-    def write(self, path: Path) -> None:
-        """Write `path` (NAME.safetensors) and NAME.safetensors.sig beside it.
-
-        Raises:
-            StorageError: a file cannot be written.
-        """
-        blob.write_pair(path, self.envelope, self.payload)
-
-    @staticmethod
-    def read(path: Path, *, max_bytes: int = MAX_BUNDLE_BYTES) -> "Bundle":
-        """The bundle that `write` wrote, not verified.
-
-        Raises:
-            StorageError: a file is missing, too large, or cannot be read.
-        """
-        return Bundle(*blob.read_pair(path, what="a concept", max_bytes=max_bytes))
 
 
 def concept_header(header: Header) -> dict[str, Any]:

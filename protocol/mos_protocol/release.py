@@ -8,8 +8,7 @@ in hand says nothing yet: `verified` gives its facts once the signature holds, a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from mos_protocol import blob
 from mos_protocol.bundle import MAX_CLASS_WORD_CHARACTERS
@@ -23,12 +22,13 @@ from mos_protocol.canonical import (
     serialise,
     sha256,
 )
-from mos_protocol.envelope import RELEASE_TYPE, Sealed, open_envelope, seal
+from mos_protocol.envelope import RELEASE_TYPE, Sealed, seal
 from mos_protocol.errors import MalformedError
 from mos_protocol.header import Header, read_header
 from mos_protocol.keys import SigningKey, VerifyKey
 from mos_protocol.manifest_pb2 import ReleasedConcept as ReleasedConceptMessage
 from mos_protocol.manifest_pb2 import ReleaseManifest
+from mos_protocol.signed_file import SignedFile
 from mos_protocol.succession import chain_digest
 from mos_protocol.tensors import TensorFacts, from_entries, table, to_entries
 
@@ -93,12 +93,16 @@ class ReleaseFacts:
 
 
 @dataclass(frozen=True)
-class Release:
-    """A fused model's file and the envelope that the centre signed."""
+class Release(SignedFile):
+    """A fused model's file and the envelope that the centre signed.
 
-    envelope: bytes
-    payload: bytes
-    """`FusedModel.to_bytes()`, a safetensors file."""
+    Its payload is that of `FusedModel.to_bytes`.
+    """
+
+    MAGIC: ClassVar[bytes] = blob.RELEASE_MAGIC
+    WHAT: ClassVar[str] = "a release"
+    MAX_BYTES: ClassVar[int] = MAX_RELEASE_BYTES
+    ENDORSED: ClassVar[bool] = True
 
     @staticmethod
     def sign(
@@ -149,23 +153,6 @@ class Release:
         envelope = seal(manifest, RELEASE_TYPE, key, endorsements=endorsements)
         return Release(envelope, payload)
 
-    def sealed(self) -> Sealed:
-        """The envelope taken apart, not verified.
-
-        Raises:
-            MalformedError: it is not an envelope.
-        """
-        return open_envelope(self.envelope, endorsed=True)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest, 64 hexadecimal digits: the release's identity.
-
-        Raises:
-            MalformedError: the envelope is not one.
-        """
-        return sha256(self.sealed().payload)
-
     def verified(self, key: VerifyKey) -> ReleaseFacts:
         """What the centre signed; the payload is not compared with it here.
 
@@ -178,40 +165,6 @@ class Release:
         facts = release_facts(sealed.verify(key, RELEASE_TYPE))
         check_endorsements(sealed, facts)
         return facts
-
-    def to_bytes(self) -> bytes:
-        """One blob, as it crosses the wire."""
-        return blob.join(blob.RELEASE_MAGIC, self.envelope, self.payload)
-
-    @staticmethod
-    def from_bytes(content: bytes, *, max_bytes: int = MAX_RELEASE_BYTES) -> "Release":
-        """The release of a blob, not verified.
-
-        Raises:
-            MalformedError: too large, or not a release's blob.
-        """
-        return Release(
-            *blob.split(
-                content, blob.RELEASE_MAGIC, what="a release", max_bytes=max_bytes
-            )
-        )
-
-    def write(self, path: Path) -> None:
-        """Write `path` (NAME.safetensors) and NAME.safetensors.sig beside it.
-
-        Raises:
-            StorageError: a file cannot be written.
-        """
-        blob.write_pair(path, self.envelope, self.payload)
-
-    @staticmethod
-    def read(path: Path, *, max_bytes: int = MAX_RELEASE_BYTES) -> "Release":
-        """The release that `write` wrote, not verified.
-
-        Raises:
-            StorageError: a file is missing, too large, or cannot be read.
-        """
-        return Release(*blob.read_pair(path, what="a release", max_bytes=max_bytes))
 
 
 Words = tuple[str, str, str]
