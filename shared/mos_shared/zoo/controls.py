@@ -83,8 +83,8 @@ class Controlled(nn.Module):
 
 
 @dataclass
-class AdapterStage:
-    """Trains the T2I-Adapter on outlines."""
+class _ControlStage:
+    """Trains a control on pictures of what the renderer knows of its subjects."""
 
     state: Path
     base: UnetStage | None = None
@@ -93,7 +93,37 @@ class AdapterStage:
     """Pictures of a shape held in memory, per process."""
     batch_size: int = 48
     learning_rate: float = 1e-3
+
+    def picture(self, masks: Masks) -> Tensor:
+        """The control's input at some masks."""
+        raise NotImplementedError
+
+    def open(self, device: torch.device) -> None:
+        """Load the base, latents, captions and masks."""
+        self._lesson = _Lesson(
+            self.state, self.base or UnetStage(self.state), self.limit, device
+        )
+
+    def loss(
+        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+    ) -> dict[str, Tensor]:
+        """The base's loss under the control."""
+        return self._lesson.loss(model, self.picture, step, chance, samples)
+
+    def show(self, model: nn.Module, folder: Path) -> dict[str, float]:
+        """Held-out errors of v with and without; a grid of samples."""
+        return self._lesson.show(model, self.picture, folder)
+
+
+@dataclass
+class AdapterStage(_ControlStage):
+    """Trains the T2I-Adapter on outlines."""
+
     name: str = "adapter"
+
+    def picture(self, masks: Masks) -> Tensor:
+        """Outlines."""
+        return outlines(masks)
 
     @property
     def recipe(self) -> Recipe:
@@ -111,35 +141,16 @@ class AdapterStage:
             adapter_type="full_adapter",
         )
 
-    def open(self, device: torch.device) -> None:
-        """Load the base, latents, captions and masks."""
-        self._lesson = _Lesson(
-            self.state, self.base or UnetStage(self.state), self.limit, device
-        )
-
-    def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
-    ) -> dict[str, Tensor]:
-        """The base's loss under the control."""
-        return self._lesson.loss(model, outlines, step, chance, samples)
-
-    def show(self, model: nn.Module, folder: Path) -> dict[str, float]:
-        """Held-out errors of v with and without; a grid of samples."""
-        return self._lesson.show(model, outlines, folder)
-
 
 @dataclass
-class ControlNetStage:
+class ControlNetStage(_ControlStage):
     """Trains the ControlNet on masks."""
 
-    state: Path
-    base: UnetStage | None = None
-    """The stage that trained the base; the zoo's own by default."""
-    limit: int = 12_000
-    """Pictures of a shape held in memory, per process."""
-    batch_size: int = 48
-    learning_rate: float = 1e-3
     name: str = "controlnet"
+
+    def picture(self, masks: Masks) -> Tensor:
+        """Masks."""
+        return silhouettes(masks)
 
     @property
     def recipe(self) -> Recipe:
@@ -172,22 +183,6 @@ class ControlNetStage:
         }
         controlnet.load_state_dict({**own, **shared})
         return controlnet
-
-    def open(self, device: torch.device) -> None:
-        """Load the base, latents, captions and masks."""
-        self._lesson = _Lesson(
-            self.state, self.base or UnetStage(self.state), self.limit, device
-        )
-
-    def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
-    ) -> dict[str, Tensor]:
-        """The base's loss under the control."""
-        return self._lesson.loss(model, silhouettes, step, chance, samples)
-
-    def show(self, model: nn.Module, folder: Path) -> dict[str, float]:
-        """Held-out errors of v with and without; a grid of samples."""
-        return self._lesson.show(model, silhouettes, folder)
 
 
 def outlines(masks: Masks) -> Float[Tensor, "n 1 height width"]:
