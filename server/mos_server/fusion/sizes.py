@@ -80,9 +80,10 @@ def sizes(inventory: Inventory, *, concepts: int, rank: int) -> Sizes:
         _zeros(inventory, rank * concepts, torch.float16),
         tuple(FusedConcept(f"c{i}", "site", "cat", words) for i in range(concepts)),
     )
+    shapes = inventory.projections.values()
     widths = {input_of(m): d_in for m, (_, d_in) in inventory.projections.items()}
     entries = sum(width * (width + 1) // 2 for width in widths.values())
-    terms = 8 * rank * sum(d_in for _, d_in in inventory.projections.values())
+    terms = rank * sum(4 * d_out + 8 * d_in for d_out, d_in in shapes)
     one = len(bundle.to_bytes())
     return Sizes(
         bundle=one,
