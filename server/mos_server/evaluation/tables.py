@@ -205,9 +205,11 @@ class Tables:
     def _start_row(
         self, what: str, subjects: Sequence[Subject], *, rows: int = 1
     ) -> None:
-        classes = len({subject.class_word for subject in subjects})
-        pictures = self._per_concept * (len(subjects) + classes)
-        self._counter.start(what, rows * pictures)
+        words = sorted({subject.class_word for subject in subjects})
+        sets = rows * (len(subjects) + len(words))
+        if tuple(words) not in self._bench.ordinary:
+            sets += len(words)
+        self._counter.start(what, self._per_concept * sets)
 
     def _regions(self) -> dict[str, Sequence[RegionsRow]]:
         found: dict[str, Sequence[RegionsRow]] = {}
