@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from mos_server.errors import EvaluationError
@@ -17,6 +17,7 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
     "as it is": {},
     "inputs chained": {"inputs": "chained"},
     "ridge 0.00001": {"ridge": 1e-5},
+    "ridge 0.0001": {"ridge": 1e-4},
     "ridge 0.001": {"ridge": 1e-3},
     "ridge 0.01": {"ridge": 0.01},
     "ridge 0.1": {"ridge": 0.1},
@@ -33,6 +34,16 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 CONCEPTS: Final = 8
 """How many are fused, where so many are at hand."""
+
+
+def changes_from(base: Base) -> dict[str, Mapping[str, Any]]:
+    """`CHANGES` less those that ask for what `base` has anyway."""
+    usual = FusionSettings.for_base(base)
+    return {
+        name: changed
+        for name, changed in CHANGES.items()
+        if not changed or replace(usual, **changed) != usual
+    }
 
 
 def changes_of(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -81,7 +92,7 @@ def settings_rows(
     subjects: Sequence[Subject],
     references: Sequence[Reference],
     single: Mapping[str, Mapping[str, float]],
-    changes: Mapping[str, Mapping[str, Any]] = CHANGES,
+    changes: Mapping[str, Mapping[str, Any]],
 ) -> list[FusionRow]:
     """One row a change."""
     rows = []

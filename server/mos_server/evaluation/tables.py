@@ -21,8 +21,8 @@ from mos_server.evaluation.regions_table import (
     regions_rows,
 )
 from mos_server.evaluation.settings_table import (
-    CHANGES,
     CONCEPTS,
+    changes_from,
     changes_of,
     settings_rows,
 )
@@ -198,7 +198,7 @@ class Tables:
     def _settings(self) -> list[FusionRow]:
         subjects, known = self._mixed[:CONCEPTS], self._known[:CONCEPTS]
         given = self._asked.changes
-        changes = changes_of(given) if given else CHANGES
+        changes = changes_of(given) if given else changes_from(self._bench.base)
         self._start_row("settings of fusion", subjects, rows=len(changes))
         return settings_rows(self._bench, subjects, known, self._single, changes)
 
