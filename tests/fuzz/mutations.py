@@ -278,7 +278,7 @@ def resigned(target: Target[Any], payload: bytes) -> bytes:
 def change_fields(source: random.Random, message: Message) -> None:
     """Change one field of a protobuf message, or of a message within it."""
     field: Any = source.choice(list(message.DESCRIPTOR.fields))
-    if field.label == FieldDescriptor.LABEL_REPEATED:
+    if field.is_repeated:
         _change_repeated(source, getattr(message, field.name), field)
         return
     value = _value(source, field)
