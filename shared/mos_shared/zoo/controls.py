@@ -12,6 +12,7 @@ not need and which would be most of its size.
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class Controlled(nn.Module):
 
 
 @dataclass
-class _ControlStage:
+class _ControlStage(ABC):
     """Trains a control on pictures of what the renderer knows of its subjects."""
 
     state: Path
@@ -94,9 +95,9 @@ class _ControlStage:
     batch_size: int = 48
     learning_rate: float = 1e-3
 
+    @abstractmethod
     def picture(self, masks: Masks) -> Tensor:
         """The control's input at some masks."""
-        raise NotImplementedError
 
     def open(self, device: torch.device) -> None:
         """Load the base, latents, captions and masks."""
