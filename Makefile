@@ -22,7 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
-	@$(BIN)/mos-server demo --out $(OUT) $(DEMO_FLAGS)
+	@$(BIN)/mos-lab demo --out $(OUT) $(DEMO_FLAGS)
 
 test: setup
 	@$(BIN)/python -m pytest -m "not slow"

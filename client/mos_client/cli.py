@@ -2,21 +2,21 @@
 
 from typing import NoReturn
 
-from mos_client.commands.concepts import concepts
-from mos_client.commands.enroll import enroll
-from mos_client.commands.export import export
-from mos_client.commands.import_ import import_
-from mos_client.commands.inspect import inspect
-from mos_client.commands.join import join
-from mos_client.commands.layout import layout
-from mos_client.commands.releases import releases
-from mos_client.commands.sample import sample
-from mos_client.commands.share import share
-from mos_client.commands.status import status
-from mos_client.commands.tune import tune
-from mos_client.commands.verify import verify
-from mos_client.commands.withdraw import withdraw
-from mos_shared.console import new_app, run
+from mos_client.commands.federation.enroll import enroll
+from mos_client.commands.federation.join import join
+from mos_client.commands.federation.releases import releases
+from mos_client.commands.federation.share import share
+from mos_client.commands.federation.status import status
+from mos_client.commands.federation.withdraw import withdraw
+from mos_client.commands.files.concepts import concepts
+from mos_client.commands.files.export import export
+from mos_client.commands.files.import_ import import_
+from mos_client.commands.files.inspect import inspect
+from mos_client.commands.files.verify import verify
+from mos_client.commands.sampling.layout import layout
+from mos_client.commands.sampling.sample import sample
+from mos_client.commands.tuning.tune import tune
+from mos_runtime.console import new_app, run
 
 app = new_app("A site: tune concepts on your own pictures, share them signed, sample.")
 

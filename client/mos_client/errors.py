@@ -1,6 +1,6 @@
 """The errors of a site.
 
-MosError (mos_shared.errors)
+MosError (mos_model.errors)
 └── SiteError            anything the site's user can mend
     ├── IdentityError    keys or enrolment are missing or wrong
     ├── PolicyError      the site's own policy does not allow what the centre asks
@@ -8,7 +8,7 @@ MosError (mos_shared.errors)
     └── StoreError       the outbox or the releases lack something, or are broken
 """
 
-from mos_shared.errors import MosError
+from mos_runtime.errors import MosError
 
 
 class SiteError(MosError):

@@ -5,21 +5,7 @@ before a tensor is read, every value before anything is stored. Nothing but safe
 and protobuf is read; torch is not imported.
 """
 
-from mos_protocol.admission import (
-    Admission,
-    AdmissionLimits,
-    AdmittedBundle,
-    KnownSite,
-)
-from mos_protocol.blob import signature_path
-from mos_protocol.bundle import (
-    BUNDLE_LIFETIME_SECONDS,
-    MAX_BUNDLE_BYTES,
-    Bundle,
-    BundleFacts,
-)
-from mos_protocol.enrolment import EnrolmentRequest, Welcome
-from mos_protocol.envelope import Sealed, open_envelope, seal
+from mos_protocol.encoding.tensors import TensorFacts, read_table
 from mos_protocol.errors import (
     AdmissionError,
     MalformedError,
@@ -28,16 +14,30 @@ from mos_protocol.errors import (
     ReleaseError,
     SignatureError,
 )
-from mos_protocol.keys import SigningKey, VerifyKey, load_key, save_key
-from mos_protocol.release import (
+from mos_protocol.rules.admission import (
+    Admission,
+    AdmissionLimits,
+    AdmittedBundle,
+    KnownSite,
+)
+from mos_protocol.rules.trust import HeldRelease, ReleaseLimits, ReleaseTrust
+from mos_protocol.signed.blob import signature_path
+from mos_protocol.signed.bundle import (
+    BUNDLE_LIFETIME_SECONDS,
+    MAX_BUNDLE_BYTES,
+    Bundle,
+    BundleFacts,
+)
+from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
+from mos_protocol.signed.envelope import Sealed, open_envelope, seal
+from mos_protocol.signed.keys import SigningKey, VerifyKey, load_key, save_key
+from mos_protocol.signed.release import (
     MAX_RELEASE_BYTES,
     RELEASE_LIFETIME_SECONDS,
     Release,
     ReleasedConcept,
     ReleaseFacts,
 )
-from mos_protocol.tensors import TensorFacts, read_table
-from mos_protocol.trust import HeldRelease, ReleaseLimits, ReleaseTrust
 
 __all__ = [
     "BUNDLE_LIFETIME_SECONDS",

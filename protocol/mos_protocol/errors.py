@@ -1,6 +1,6 @@
 """The errors of the protocol, and the reasons for which something is refused.
 
-MosError (mos_shared.errors)
+MosError (mos_model.errors)
 └── ProtocolError            what crossed the wire, or should, is not right
     ├── MalformedError       cannot be parsed as what it claims to be
     ├── SignatureError       the signature does not hold, or names another key
@@ -10,7 +10,7 @@ MosError (mos_shared.errors)
 
 from enum import StrEnum
 
-from mos_shared.errors import MosError
+from mos_runtime.errors import MosError
 
 
 class Reason(StrEnum):

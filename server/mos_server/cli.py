@@ -2,20 +2,18 @@
 
 from typing import NoReturn
 
+from mos_runtime.console import new_app, run
 from mos_server.commands.admit import admit
-from mos_server.commands.demo import demo
-from mos_server.commands.evaluate import evaluate
 from mos_server.commands.fuse import fuse
 from mos_server.commands.init import change_key, init
+from mos_server.commands.laboratory import add_aliases
 from mos_server.commands.releases import releases
 from mos_server.commands.report import report
 from mos_server.commands.serve import serve
-from mos_server.commands.simulate import simulate
 from mos_server.commands.sites import revoke, sites, withdraw
 from mos_server.commands.sizes import sizes
 from mos_server.commands.status import status
 from mos_server.commands.tune import tune
-from mos_shared.console import new_app, run
 
 app = new_app(
     "The centre: admit sites, verify and fuse their concepts, publish releases."
@@ -34,9 +32,7 @@ app.command()(serve)
 app.command()(status)
 app.command()(tune)
 app.command()(change_key)
-app.command()(simulate)
-app.command()(demo)
-app.command()(evaluate)
+add_aliases(app)
 
 
 def main() -> NoReturn:

@@ -1,17 +1,15 @@
 """The errors of the centre.
 
-MosError (mos_shared.errors)
+MosError (mos_runtime.errors)
 └── CentreError          anything the centre's operator can mend
     ├── FusionError      concepts cannot be fused as they stand
     │   └── LedgerError  a ledger is damaged, or of another base or other settings
     ├── RegistryError    the registry is broken, or says no to a change
     ├── CertificateError TLS certificates cannot be made or read
-    ├── ServingError     the federation cannot be started or kept up
-    ├── SimulationError  a simulation cannot start, or came to nothing
-    └── EvaluationError  an evaluation lacks what it is asked to judge
+    └── ServingError     the federation cannot be started or kept up
 """
 
-from mos_shared.errors import MosError
+from mos_runtime.errors import MosError
 
 
 class CentreError(MosError):
@@ -36,11 +34,3 @@ class CertificateError(CentreError):
 
 class ServingError(CentreError):
     """The federation cannot be started or kept up."""
-
-
-class SimulationError(CentreError):
-    """A simulation cannot start, or came to nothing."""
-
-
-class EvaluationError(CentreError):
-    """An evaluation lacks what it is asked to judge."""

@@ -5,7 +5,7 @@
 
 Two JSON lines. `desk`: bundles through the whole admission desk (rules, file, registry,
 flushed to the disk) and through the rules alone, one process, one core. `simulation`:
-`mos-server simulate --synthetic-sites`, that is real bundles through Flower's engine,
+`mos-lab simulate --synthetic-sites`, that is real bundles through Flower's engine,
 the real desk and the real fusion; seconds until all were admitted, fused, and hold the
 release, bundles admitted a second, seconds of fusion per concept (the capture is most
 of them), and the largest resident memory of each kind of process of the centre, with
@@ -32,17 +32,17 @@ from typing import Any, Final
 
 import psutil
 
-from mos_client.synthetic import synthetic_concept
+from mos_lab.simulation.outcome import SimulationOutcome
+from mos_lab.simulation.synthetic import synthetic_concept
+from mos_model.base import DEFAULTS_FILE
+from mos_model.base_files import read_inventory, resolve_base
+from mos_model.inventory import Inventory
 from mos_protocol import Admission, Bundle, KnownSite, SigningKey
-from mos_protocol.journal import JournalReader
-from mos_server.desk import Desk
+from mos_runtime.journal import JournalReader
+from mos_server.federation.desk import Desk
 from mos_server.fusion.settings import SCENES
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
-from mos_server.simulation_outcome import SimulationOutcome
-from mos_shared.base import DEFAULTS_FILE
-from mos_shared.base_files import read_inventory, resolve_base
-from mos_shared.inventory import Inventory
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 
 MB: Final = 10**6
 _LOOK_EVERY_SECONDS: Final = 0.2
@@ -50,7 +50,7 @@ _ROLES: Final = {
     "flower-superlink": "superlink",
     "flwr-simulation": "serverapp",
     "flwr-serverapp": "serverapp",
-    "mos_server.fusion_worker": "fusion",
+    "mos_server.federation.fusion_worker": "fusion",
 }
 
 
@@ -144,7 +144,7 @@ def _base(name: str, scenes: int | None, steps: int | None) -> Iterator[str]:
 def _simulation(base: str, sites: int, bundle_mb: float, out: Path) -> dict[str, Any]:
     words = ["simulate", "--synthetic-sites", str(sites), "--base", base]
     words += ["--bundle-mb", str(bundle_mb), "--out", str(out), "--json"]
-    code = "from mos_server.cli import main; main()"
+    code = "from mos_lab.cli import main; main()"
     begun, clock = time.time(), time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL

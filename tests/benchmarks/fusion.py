@@ -44,6 +44,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
+from mos_model.applying import applied
+from mos_model.base import Base, load_base
+from mos_model.concept import Concept, FusedModel, LoraFactors
+from mos_model.prompts import PromptEncoder
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
 from mos_server.fusion.baselines import (
     lbfgs_update,
@@ -54,10 +58,6 @@ from mos_server.fusion.baselines import (
 from mos_server.fusion.capture import capture
 from mos_server.fusion.moments import CROSS, input_of, stage_of
 from mos_server.fusion.solve import ConceptTerm, solve_all
-from mos_shared.applying import applied
-from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept, FusedModel, LoraFactors
-from mos_shared.prompts import PromptEncoder
 from tests.benchmarks._sd15 import save_sd15
 from tests.support.concepts import random_concept
 
@@ -305,7 +305,9 @@ def _fill(ledgers: Mapping[int, Ledger], base: Base, settings: FusionSettings) -
     one = random_concept(base.inventory, "p0")
     words = {"p0": one.embeddings}
     shared = capture(base, one.lora, words, settings.concept_prompts("p0"), settings)
-    with patch("mos_server.fusion.ledger.capture", lambda *_, **__: dict(shared)):
+    with patch(
+        "mos_server.fusion.ledger.ledger.capture", lambda *_, **__: dict(shared)
+    ):
         for count, ledger in ledgers.items():
             for place in range(count):
                 concept = random_concept(base.inventory, f"p{place}", seed=place)

@@ -7,7 +7,7 @@
 The concepts are fused once; then one JSON line for the base's own settings and one for
 each other value, everything else being the base's own. `--vary` may stand several
 times; `lead=0.3&isolation=0` changes several at once, and `weight` is the control's.
-Layouts, seeds and judge are those of `mos-server evaluate --only regions`, whose
+Layouts, seeds and judge are those of `mos-lab evaluate --only regions`, whose
 subjects this reads.
 
 - `right`, `whole`: the share of regions whose own concept is nearest, and of pictures
@@ -25,23 +25,23 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from mos_server.evaluation.cells import Cells
-from mos_server.evaluation.fusion_table import Bench
-from mos_server.evaluation.measuring import Sampled
-from mos_server.evaluation.methods import gradient
-from mos_server.evaluation.regions_controls import STEERINGS
-from mos_server.evaluation.regions_table import (
+from mos_lab.evaluation.cache import Cells
+from mos_lab.evaluation.fusion_table import Bench
+from mos_lab.evaluation.measuring import Sampled
+from mos_lab.evaluation.methods import gradient
+from mos_lab.evaluation.regions_controls import STEERINGS
+from mos_lab.evaluation.regions_table import (
     Verdict,
     draw_layouts,
     layouts_of,
     shares_right,
     verdicts_on,
 )
-from mos_server.evaluation.subjects import Reference, Subject, read_subject, reference
-from mos_shared.base import load_base
-from mos_shared.concept import FusedModel
-from mos_shared.metrics import load_metrics
-from mos_shared.sampling import sampling
+from mos_lab.evaluation.subjects import Reference, Subject, read_subject, reference
+from mos_model.base import load_base
+from mos_model.concept import FusedModel
+from mos_model.metrics import load_metrics
+from mos_model.sampling import sampling
 
 GRID: Final = (
     *("lead=0,0.15,0.45,0.6", "isolation=0,0.5", "base_ratio=0.1,0.25"),
@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     names = options.concepts.split(",")
     if not options.subjects.is_dir():
-        reason = f"no {options.subjects}; mos-server evaluate makes it"
+        reason = f"no {options.subjects}; mos-lab evaluate makes it"
         print(json.dumps({"benchmark": "region_settings", "skipped": reason}))
         return
     group = [read_subject(options.subjects / name) for name in names]

@@ -31,13 +31,13 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import Tensor
 
-from mos_shared.base import Base, load_base
-from mos_shared.layerwise import cross_attentions, layerwise
-from mos_shared.prompts import PromptEncoder
-from mos_shared.sampling import Layout, Region, sampling
-from mos_shared.sampling.attention import RegionalTexts, regional_attention
-from mos_shared.sampling.shapes import Box
-from mos_shared.sampling.shares import Shares
+from mos_model.base import Base, load_base
+from mos_model.layerwise import cross_attentions, layerwise
+from mos_model.layouts.shapes import Box
+from mos_model.prompts import PromptEncoder
+from mos_model.sampling import Layout, Region, sampling
+from mos_model.sampling.attention import RegionalTexts, regional_attention
+from mos_model.sampling.shares import Shares
 
 STEPS: Final = 10
 PROMPTS: Final = ("a photo of a cat", "a photo of a dog", "a photo of a robot")

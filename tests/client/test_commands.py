@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from mos_client.cli import app
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_protocol.enrolment import EnrolmentRequest
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
 from mos_protocol.messages import Verdict
+from mos_protocol.signed.enrolment import EnrolmentRequest
 from tests.support.disk import snapshot
 from tests.support.sites import signed, small_inventory
 from tests.support.typing_in import type_in

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
-from mos_protocol.bundle import Bundle
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_model.inventory import Inventory, layer_names
+from mos_protocol.encoding.tensors import read_table
 from mos_protocol.flower_records import blob_of, to_records, values_of
-from mos_protocol.journal import JournalReader
 from mos_protocol.messages import (
     ACTIONS,
     BLOB_KEY,
@@ -25,8 +25,8 @@ from mos_protocol.messages import (
     TuneAsk,
     Verdict,
 )
-from mos_protocol.tensors import read_table
-from mos_shared.inventory import Inventory, layer_names
+from mos_protocol.signed.bundle import Bundle
+from mos_runtime.journal import JournalReader
 from tests.support.concepts import random_concept
 from tests.support.pictures import save_pictures
 from tests.support.sites import Centre

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from flwr.cli.build import build_fab_from_disk
 
-from mos_client.flower_guard import ForeignAppError, check_app
+from mos_client.federation.guard import ForeignAppError, check_app
 
 # Flower's own builder uses a name that pathspec has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:GitWildMatch:DeprecationWarning")
 
-OURS = Path(str(files("mos_server") / "flower-app"))
+OURS = Path(str(files("mos_server.serving") / "flower-app"))
 
 
 def built(folder: Path, **extra: str) -> bytes:
@@ -44,14 +44,14 @@ def test_app_that_holds_code_is_refused(tmp_path: Path) -> None:
 
 
 def test_app_that_names_another_client_component_is_refused(tmp_path: Path) -> None:
-    named = description("mos_client.flower:app", "os.path:app")
+    named = description("mos_client.federation.app:app", "os.path:app")
     with pytest.raises(ForeignAppError, match=r"os\.path"):
         check_app(built(tmp_path / "app", **named))
 
 
 def test_app_with_a_further_component_is_refused(tmp_path: Path) -> None:
-    more = 'clientapp = "mos_client.flower:app"\nagentapp = "os.path:app"'
-    named = description('clientapp = "mos_client.flower:app"', more)
+    more = 'clientapp = "mos_client.federation.app:app"\nagentapp = "os.path:app"'
+    named = description('clientapp = "mos_client.federation.app:app"', more)
     content = (OURS / "pyproject.toml").read_text()
     packed = packed_app({**named})
     assert content not in named["pyproject.toml"]

@@ -9,14 +9,20 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from mos_client.enrolment import keep_welcome, make_request, read_welcome, site_name
 from mos_client.errors import IdentityError
-from mos_client.home import SiteHome, name_of_this_machine
-from mos_client.outbox import Outbox
-from mos_protocol.enrolment import EnrolmentRequest
-from mos_protocol.keys import SigningKey
-from mos_shared.errors import ConceptError, StorageError
-from mos_shared.names import is_name
+from mos_client.store.enrolment import (
+    keep_welcome,
+    make_request,
+    read_welcome,
+    site_name,
+)
+from mos_client.store.home import SiteHome, name_of_this_machine
+from mos_client.store.outbox import Outbox
+from mos_model.errors import ConceptError
+from mos_model.names import is_name
+from mos_protocol.signed.enrolment import EnrolmentRequest
+from mos_protocol.signed.keys import SigningKey
+from mos_runtime.errors import StorageError
 from tests.support.disk import snapshot
 from tests.support.sites import NOW, Centre, signed
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mos_client.cli import app
-from mos_shared.applying import as_fused
-from mos_shared.base_files import read_inventory
-from mos_shared.concept import Concept
-from mos_shared.inventory import Inventory
+from mos_model.applying import as_fused
+from mos_model.base_files import read_inventory
+from mos_model.concept import Concept
+from mos_model.inventory import Inventory
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.disk import snapshot

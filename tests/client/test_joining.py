@@ -7,10 +7,10 @@ import pytest
 
 from mos_client.cli import app
 from mos_client.errors import IdentityError
-from mos_client.flower_site import site_of
-from mos_client.home import SiteHome
-from mos_client.joining import supernode_command
-from mos_protocol.enrolment import Welcome
+from mos_client.federation.joining import supernode_command
+from mos_client.federation.node import site_of
+from mos_client.store.home import SiteHome
+from mos_protocol.signed.enrolment import Welcome
 from tests.support.sites import Centre
 from tests.support.typing_in import type_in
 
@@ -52,7 +52,7 @@ def test_quotes_in_a_homes_path_reach_the_client_app(
 
     command = supernode_command(home, welcome)
     config = command[command.index("--node-config") + 1]
-    site = site_of(parse_config_args([config]), {})
+    site = site_of(parse_config_args([config]))
     assert site.home.folder == home.folder.resolve()
     assert site.tuning is None
 

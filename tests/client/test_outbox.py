@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from mos_client.errors import StoreError
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_protocol.at_rest import bundle_as_signed
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
 from mos_protocol.errors import ProtocolError
 from mos_protocol.messages import Verdict
-from mos_shared.errors import StorageError
+from mos_protocol.rules.at_rest import bundle_as_signed
+from mos_runtime.errors import StorageError
 from tests.support.concepts import random_concept
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, small_inventory
@@ -66,7 +66,7 @@ def test_counter_is_on_the_disk_before_anything_is_signed(
         seen.append(home.counter_path.read_text().strip())
         return sign(message)
 
-    monkeypatch.setattr("mos_protocol.keys.SigningKey.sign", watched)
+    monkeypatch.setattr("mos_protocol.signed.keys.SigningKey.sign", watched)
     Outbox(home).put(concept(), "north")
     assert seen == ["1"]
 
@@ -184,8 +184,8 @@ def test_counter_that_is_no_number_ends_in_one_line(home: SiteHome) -> None:
 _PUTTING = """
 import sys
 from pathlib import Path
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
 
 outbox = Outbox(SiteHome.open(Path(sys.argv[1]), create=True))
 content = Path(sys.argv[2]).read_bytes()

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mos_client.pictures import read_folder
-from mos_shared.errors import DataError
+from mos_model.errors import DataError
 from tests.support.pictures import save_pictures
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mos_client.pictures import read_concept_file, read_folder
 from mos_client.pictures.buckets import bucket_for, bucket_sizes, crop_of
-from mos_shared.errors import DataError
+from mos_model.errors import DataError
 from tests.support.pictures import save_pictures
 
 RED = (250, 10, 10)

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from mos_client.errors import NotNowError, StoreError
-from mos_client.flower_site import Site
-from mos_client.flower_tuning import allowed_tuning
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.policy import Policy
-from mos_protocol.bundle import Bundle
-from mos_protocol.enrolment import Welcome
+from mos_client.federation.node import Site
+from mos_client.federation.orders import allowed_tuning
+from mos_client.federation.policy import Policy
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_model.base_files import read_inventory
 from mos_protocol.flower_records import to_records, values_of
-from mos_protocol.journal import JournalReader
 from mos_protocol.messages import TuneAnswer, TuneAsk
-from mos_shared.base_files import read_inventory
+from mos_protocol.signed.bundle import Bundle
+from mos_protocol.signed.enrolment import Welcome
+from mos_runtime.journal import JournalReader
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 from tests.support.sites import Centre, not_now

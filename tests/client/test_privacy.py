@@ -8,14 +8,14 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from mos_client.pictures import Picture
-from mos_client.privacy import SAMPLES, compared, memorisation, metrics_for
-from mos_shared.applying import as_fused
-from mos_shared.base import load_base
-from mos_shared.errors import MetricsError
-from mos_shared.metrics import Metrics, load_metrics
-from mos_shared.sampling import Layout, sampling
-from mos_shared.zoo.demo import DEMO_INSTANCES
-from mos_shared.zoo.world import BACKGROUNDS, render
+from mos_client.tuning.memorisation import SAMPLES, compared, memorisation, metrics_for
+from mos_model.applying import as_fused
+from mos_model.base import load_base
+from mos_model.errors import MetricsError
+from mos_model.metrics import Metrics, load_metrics
+from mos_model.sampling import Layout, sampling
+from mos_zoo.world.demo import DEMO_INSTANCES
+from mos_zoo.world.world import BACKGROUNDS, render
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 

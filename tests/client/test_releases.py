@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from mos_client.errors import IdentityError, StoreError
-from mos_client.home import SiteHome
-from mos_client.releases import ReleaseStore
-from mos_protocol.enrolment import Welcome
+from mos_client.store.home import SiteHome
+from mos_client.store.releases import ReleaseStore
+from mos_model.applying import as_fused
 from mos_protocol.errors import MalformedError, Reason, ReleaseError
-from mos_protocol.keys import SigningKey
-from mos_protocol.release import Release, ReleasedConcept
-from mos_shared.applying import as_fused
-from mos_shared.errors import StorageError
+from mos_protocol.signed.enrolment import Welcome
+from mos_protocol.signed.keys import SigningKey
+from mos_protocol.signed.release import Release, ReleasedConcept
+from mos_runtime.errors import StorageError
 from tests.support.concepts import random_concept
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, Centre, small_inventory

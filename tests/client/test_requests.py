@@ -4,26 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.centre_keys import centre_keys
 from mos_client.errors import IdentityError, StoreError
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
-from mos_client.requests import Requests
-from mos_protocol.bundle import Bundle
+from mos_client.store.centre_keys import centre_keys
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_client.store.requests import Requests
+from mos_model.applying import applied
+from mos_model.base import Base, load_base
+from mos_model.concept import FusedModel
 from mos_protocol.errors import Reason, ReleaseError
-from mos_protocol.journal import Journal
 from mos_protocol.messages import Verdict
-from mos_server.conversation import Conversation
+from mos_protocol.signed.bundle import Bundle
+from mos_runtime.errors import StorageError
+from mos_runtime.journal import Journal
 from mos_server.errors import RegistryError
-from mos_server.federation import ConversationSettings, Fuser
+from mos_server.federation.carrier import ConversationSettings, Fuser
+from mos_server.federation.conversation import Conversation
+from mos_server.federation.publishing import publish
 from mos_server.fusion import FusionSettings
-from mos_server.keychain import change_key
-from mos_server.publishing import publish
-from mos_shared.applying import applied
-from mos_shared.base import Base, load_base
-from mos_shared.concept import FusedModel
-from mos_shared.errors import StorageError
+from mos_server.registry.keychain import change_key
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.disk import no_file_larger_than

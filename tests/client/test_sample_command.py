@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from mos_client.cli import app
-from mos_client.home import SiteHome
-from mos_client.releases import ReleaseStore
-from mos_protocol.release import Release, ReleasedConcept
-from mos_shared.applying import as_fused
-from mos_shared.base_files import read_inventory
-from mos_shared.sampling.record import read_record
+from mos_client.store.home import SiteHome
+from mos_client.store.releases import ReleaseStore
+from mos_model.applying import as_fused
+from mos_model.base_files import read_inventory
+from mos_model.layouts.record import read_record
+from mos_protocol.signed.release import Release, ReleasedConcept
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.sites import NOW, Centre

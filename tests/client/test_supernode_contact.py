@@ -14,11 +14,15 @@ from flwr.proto.fleet_pb2_grpc import FleetStub
 from flwr.supercore.retry import make_simple_grpc_retry_invoker
 
 from mos_client.cli import app
-from mos_client.home import SiteHome
-from mos_client.supernode_contact import Contact, reason_of, why_not_connected
-from mos_protocol.flower_env import free_port
-from mos_protocol.journal import JournalReader
-from mos_server.tls import Certificates, ensure_certificates
+from mos_client.federation.supernode_contact import (
+    Contact,
+    reason_of,
+    why_not_connected,
+)
+from mos_client.store.home import SiteHome
+from mos_runtime.flower_env import free_port
+from mos_runtime.journal import JournalReader
+from mos_server.serving.tls import Certificates, ensure_certificates
 from tests.support.sites import Centre
 from tests.support.typing_in import type_in
 

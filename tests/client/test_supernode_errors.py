@@ -9,7 +9,7 @@ from flwr.app.message.message import Message as InflatableMessage
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from flwr.supercore.task_identity import TaskIdentity
 
-from mos_client.supernode_errors import guarded_send
+from mos_client.federation.supernode_errors import guarded_send
 
 PATH = "/home/someone/private/pictures"
 WORDS = [

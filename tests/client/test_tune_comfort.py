@@ -11,9 +11,9 @@ from PIL import Image
 from mos_client.cli import app
 from mos_client.pictures import read_folder
 from mos_client.tuning import Previews, TuneSettings, tune_concept
-from mos_client.tuning.preview import STRENGTHS
-from mos_shared.base import load_base
-from mos_shared.concept import Concept
+from mos_client.tuning.runtime.preview import STRENGTHS
+from mos_model.base import load_base
+from mos_model.concept import Concept
 from tests.support.bases import save_tiny_sd
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.pictures import save_pictures

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from mos_client.cli import app
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_protocol.at_rest import bundle_as_signed
-from mos_protocol.blob import signature_path
-from mos_shared.concept import Concept
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_model.concept import Concept
+from mos_protocol.rules.at_rest import bundle_as_signed
+from mos_protocol.signed.blob import signature_path
 from tests.support.bases import save_tiny_sd
 from tests.support.disk import snapshot
 from tests.support.pictures import save_pictures

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_client.releases import ReleaseStore
-from mos_protocol.flower_env import free_port
-from mos_shared.concept import FusedModel
+from mos_client.store.home import SiteHome
+from mos_client.store.releases import ReleaseStore
+from mos_model.concept import FusedModel
+from mos_runtime.flower_env import free_port
 from tests.support.bases import save_tiny_sd
 from tests.support.federation import QUICK
 from tests.support.pictures import save_pictures

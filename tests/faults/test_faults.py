@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 from tests.support.disk import mount_small_disk, unmount
 from tests.support.federation import Federation
 from tests.support.programs import processes_about
@@ -127,7 +127,7 @@ def test_site_that_was_offline_for_three_releases(federation: Federation) -> Non
 def test_supernode_killed_and_another_site_killed_in_the_middle_of_an_upload(
     federation: Federation, relay: Relay
 ) -> None:
-    federation.part("north", "mos_client.supernode").kill()
+    federation.part("north", "mos_client.federation.supernode").kill()
     federation.put("north", "kiki")
     relay.hold_after(200_000)
     federation.put("south", "goliath", rank=64)

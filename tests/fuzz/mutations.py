@@ -17,12 +17,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mos_protocol import Bundle, MalformedError, Release, SigningKey, seal
-from mos_protocol.blob import BUNDLE_MAGIC, RELEASE_MAGIC, join
-from mos_protocol.canonical import sha256
-from mos_protocol.envelope import BUNDLE_TYPE, RELEASE_TYPE, REQUEST_TYPE
-from mos_protocol.header import read_header
+from mos_protocol.encoding.canonical import sha256
+from mos_protocol.encoding.header import read_header
+from mos_protocol.encoding.tensors import read_table, to_entries
 from mos_protocol.manifest_pb2 import BundleManifest, Envelope, ReleaseManifest
-from mos_protocol.tensors import read_table, to_entries
+from mos_protocol.signed.blob import BUNDLE_MAGIC, RELEASE_MAGIC, join
+from mos_protocol.signed.envelope import BUNDLE_TYPE, RELEASE_TYPE, REQUEST_TYPE
 
 NUMBERS: Final = (
     *(0, 1, -1, 2, 3, 4, 7, 127, 128, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32),

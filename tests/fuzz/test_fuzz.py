@@ -24,8 +24,8 @@ from mos_protocol import (
     Release,
     ReleaseError,
 )
-from mos_protocol.envelope import MAX_ENVELOPE_BYTES
-from mos_protocol.header import read_header
+from mos_protocol.encoding.header import read_header
+from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
 from tests.fuzz.mutations import (
     SIGNED,
     UNSIGNED,

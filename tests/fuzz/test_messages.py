@@ -3,12 +3,11 @@
 import io
 import random
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mos_client.flower_guard import ForeignAppError, check_app
+from mos_client.federation.guard import ForeignAppError, check_app
 from mos_protocol import MalformedError
 from mos_protocol.messages import (
     CollectAsk,
@@ -20,6 +19,7 @@ from mos_protocol.messages import (
     TuneAsk,
     Verdict,
 )
+from mos_server.serving.superlink import FLOWER_APP
 from tests.fuzz.mutations import NUMBERS, TEXTS, changed_bytes
 
 MESSAGES: tuple[Any, ...] = (
@@ -82,10 +82,7 @@ def app_of(texts: dict[str, bytes]) -> bytes:
 
 
 def test_app_of_any_bytes_is_ours_or_refused() -> None:
-    import mos_server
-
-    folder = Path(mos_server.__file__).parent / "flower-app"
-    ours = (folder / "pyproject.toml").read_bytes()
+    ours = (FLOWER_APP / "pyproject.toml").read_bytes()
     honest = app_of({"pyproject.toml": ours, ".info/CONTENT": b"x"})
     source = random.Random(6)
     told: list[str] = []
@@ -117,10 +114,7 @@ def test_app_with_a_description_of_very_many_levels_is_refused(
 @pytest.mark.parametrize("part", ["name", "publisher", "version"])
 @pytest.mark.parametrize("value", ["../../../escape", "/etc", "a/b", ".."])
 def test_app_whose_name_points_elsewhere_is_refused(part: str, value: str) -> None:
-    import mos_server
-
-    folder = Path(mos_server.__file__).parent / "flower-app"
-    lines = (folder / "pyproject.toml").read_text().splitlines()
+    lines = (FLOWER_APP / "pyproject.toml").read_text().splitlines()
     changed = [
         f'{part} = "{value}"' if line.startswith(f"{part} = ") else line
         for line in lines

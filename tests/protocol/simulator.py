@@ -14,6 +14,8 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
+from mos_model.concept import Concept, FusedConcept, FusedModel
+from mos_model.inventory import Inventory
 from mos_protocol import (
     Admission,
     AdmissionLimits,
@@ -30,12 +32,10 @@ from mos_protocol import (
     VerifyKey,
     seal,
 )
-from mos_protocol.canonical import parse, serialise
-from mos_protocol.envelope import BUNDLE_TYPE, RELEASE_TYPE
-from mos_protocol.header import read_header
+from mos_protocol.encoding.canonical import parse, serialise
+from mos_protocol.encoding.header import read_header
 from mos_protocol.manifest_pb2 import BundleManifest, ReleaseManifest
-from mos_shared.concept import Concept, FusedConcept, FusedModel
-from mos_shared.inventory import Inventory
+from mos_protocol.signed.envelope import BUNDLE_TYPE, RELEASE_TYPE
 from tests.support.concepts import random_concept
 
 NOW = 1_760_000_000

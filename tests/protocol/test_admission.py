@@ -16,9 +16,9 @@ from mos_protocol import (
     Reason,
     seal,
 )
-from mos_protocol.blob import BUNDLE_MAGIC
-from mos_protocol.canonical import sha256
-from mos_protocol.envelope import BUNDLE_TYPE
+from mos_protocol.encoding.canonical import sha256
+from mos_protocol.signed.blob import BUNDLE_MAGIC
+from mos_protocol.signed.envelope import BUNDLE_TYPE
 from tests.protocol.simulator import (
     CENTRE_KEY,
     NOW,

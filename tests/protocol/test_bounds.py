@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mos_protocol.bounds import update_singular_values
+from mos_protocol.rules.bounds import update_singular_values
 
 
 @pytest.mark.parametrize(("d_out", "rank", "d_in"), [(12, 3, 9), (4, 1, 7), (3, 5, 4)])

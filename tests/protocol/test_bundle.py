@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mos_model.concept import Concept
 from mos_protocol import (
     Bundle,
     MalformedError,
@@ -15,8 +16,7 @@ from mos_protocol import (
     read_table,
     signature_path,
 )
-from mos_shared.concept import Concept
-from mos_shared.errors import StorageError
+from mos_runtime.errors import StorageError
 from tests.protocol.simulator import (
     BASE,
     CENTRE_KEY,

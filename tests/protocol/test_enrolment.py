@@ -3,10 +3,10 @@
 import pytest
 
 from mos_protocol import EnrolmentRequest, MalformedError, SignatureError, Welcome
-from mos_protocol.armour import unwrap, wrap
-from mos_protocol.canonical import parse, serialise
-from mos_protocol.envelope import REQUEST_TYPE, open_envelope, seal
+from mos_protocol.encoding.armour import unwrap, wrap
+from mos_protocol.encoding.canonical import parse, serialise
 from mos_protocol.manifest_pb2 import Request
+from mos_protocol.signed.envelope import REQUEST_TYPE, open_envelope, seal
 from tests.protocol.simulator import BASE, CENTRE_KEY, NOW, SITE_KEY, STRANGER_KEY
 
 LABEL = "MOS ENROLMENT REQUEST"

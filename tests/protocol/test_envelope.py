@@ -21,9 +21,9 @@ from mos_protocol import (
     save_key,
     seal,
 )
-from mos_protocol.canonical import serialise
+from mos_protocol.encoding.canonical import serialise
 from mos_protocol.manifest_pb2 import Envelope
-from mos_shared.errors import MosError
+from mos_runtime.errors import MosError
 from tests.protocol.simulator import CENTRE_KEY, SITE_KEY
 
 KIND = "http://example.com/HelloWorld"

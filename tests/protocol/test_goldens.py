@@ -4,16 +4,16 @@ Stored files must stay readable for ever: a change of format gets new names here
 keeps the old files with their own reading test.
 """
 
-from mos_protocol import Bundle, EnrolmentRequest, Release, Welcome, open_envelope, seal
-from mos_protocol.statement import SignedStatement
-from mos_protocol.succession import endorse, endorsed_key
-from mos_shared.concept import (
+from mos_model.concept import (
     Concept,
     ConceptFacts,
     FusedConcept,
     FusedModel,
     LoraFactors,
 )
+from mos_protocol import Bundle, EnrolmentRequest, Release, Welcome, open_envelope, seal
+from mos_protocol.signed.statement import SignedStatement
+from mos_protocol.signed.succession import endorse, endorsed_key
 from tests.conftest import Golden
 from tests.protocol.simulator import (
     BASE,

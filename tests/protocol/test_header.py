@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save
 
 from mos_protocol import MalformedError, read_table
-from mos_protocol.canonical import sha256
-from mos_protocol.header import read_header
-from mos_protocol.tensors import values
+from mos_protocol.encoding.canonical import sha256
+from mos_protocol.encoding.header import read_header
+from mos_protocol.encoding.tensors import values
 
 Entries = dict[str, Any]
 

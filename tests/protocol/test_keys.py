@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from mos_protocol.errors import MalformedError
-from mos_protocol.keys import (
+from mos_protocol.signed.keys import (
     PASSPHRASE_FILE_VARIABLE,
     PASSPHRASE_VARIABLE,
     SigningKey,
     load_key,
     save_key,
 )
-from mos_shared.errors import StorageError
+from mos_runtime.errors import StorageError
 
 
 @pytest.fixture

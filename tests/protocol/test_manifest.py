@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from mos_protocol import MalformedError
-from mos_protocol.blob import BUNDLE_MAGIC, split
-from mos_protocol.bundle import bundle_facts, concept_header
-from mos_protocol.canonical import parse, serialise
-from mos_protocol.header import Header
+from mos_protocol.encoding.canonical import parse, serialise
+from mos_protocol.encoding.header import Header
 from mos_protocol.manifest_pb2 import BundleManifest, ReleaseManifest
-from mos_protocol.release import fused_header, release_facts
+from mos_protocol.signed.blob import BUNDLE_MAGIC, split
+from mos_protocol.signed.bundle import bundle_facts, concept_header
+from mos_protocol.signed.release import fused_header, release_facts
 from tests.protocol.simulator import BASE, bundle, fused, release, released
 
 

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 from mos_protocol import AdmissionError, KnownSite, Reason, SigningKey
-from mos_protocol.blob import STATEMENT_MAGIC, join
-from mos_protocol.canonical import serialise
-from mos_protocol.envelope import ROTATION_TYPE, seal
+from mos_protocol.encoding.canonical import serialise
 from mos_protocol.manifest_pb2 import Rotation as RotationMessage
-from mos_protocol.statement import (
+from mos_protocol.rules.statement_admission import AdmittedStatement, admit_statement
+from mos_protocol.signed.blob import STATEMENT_MAGIC, join
+from mos_protocol.signed.envelope import ROTATION_TYPE, seal
+from mos_protocol.signed.statement import (
     STATEMENT_LIFETIME_SECONDS,
     Rotation,
     SignedStatement,
     Withdrawal,
 )
-from mos_protocol.statement_admission import AdmittedStatement, admit_statement
 from tests.protocol.simulator import NEW_KEY, NOW, SITE_KEY, STRANGER_KEY, bundle
 
 SITE = KnownSite("north", SITE_KEY.public, revoked=False, counter=4)

@@ -3,8 +3,8 @@
 import pytest
 
 from mos_protocol import Reason, Release, ReleaseError
-from mos_protocol.keys import SigningKey
-from mos_protocol.succession import endorse
+from mos_protocol.signed.keys import SigningKey
+from mos_protocol.signed.succession import endorse
 from tests.protocol.simulator import (
     CENTRE_KEY,
     NEW_KEY,

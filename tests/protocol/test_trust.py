@@ -13,9 +13,9 @@ from mos_protocol import (
     ReleaseLimits,
     seal,
 )
-from mos_protocol.blob import RELEASE_MAGIC
-from mos_protocol.canonical import sha256
-from mos_protocol.envelope import RELEASE_TYPE
+from mos_protocol.encoding.canonical import sha256
+from mos_protocol.signed.blob import RELEASE_MAGIC
+from mos_protocol.signed.envelope import RELEASE_TYPE
 from tests.protocol.simulator import (
     CENTRE_KEY,
     NOW,

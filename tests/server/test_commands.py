@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from mos_client.cli import app as client
-from mos_protocol.enrolment import Welcome
+from mos_model.base_files import read_inventory
+from mos_protocol.signed.enrolment import Welcome
 from mos_server.cli import app
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
-from mos_shared.base_files import read_inventory
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 from tests.support.bases import save_tiny_sd
 from tests.support.disk import snapshot
 from tests.support.typing_in import type_in

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
-from mos_protocol.bundle import MAX_BUNDLE_BYTES, Bundle
-from mos_protocol.journal import Journal
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_model.base import Base, load_base
+from mos_model.inventory import Inventory
 from mos_protocol.messages import Offer, SyncAnswer
-from mos_server.conversation import Conversation
-from mos_server.federation import ConversationSettings, Fuser, Reply
+from mos_protocol.signed.bundle import MAX_BUNDLE_BYTES, Bundle
+from mos_runtime.journal import Journal
+from mos_server.federation.carrier import ConversationSettings, Fuser, Reply
+from mos_server.federation.conversation import Conversation
 from mos_server.fusion import FusionSettings
-from mos_shared.base import Base, load_base
-from mos_shared.inventory import Inventory
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.sites import Centre

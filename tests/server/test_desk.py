@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_protocol.bundle import Bundle
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
 from mos_protocol.messages import Verdict
-from mos_shared.errors import StorageError
+from mos_protocol.signed.bundle import Bundle
+from mos_runtime.errors import StorageError
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, Centre, signed, small_inventory
 

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from mos_client.cli import app as client_app
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
-from mos_protocol.flower_env import free_port
-from mos_protocol.processes import Stopping
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_lab.cli import app as lab_app
+from mos_lab.simulation.outcome import SimulationOutcome
+from mos_lab.simulation.progress import SimulationProgress
+from mos_lab.simulation.simulation import SyntheticSites, simulate
+from mos_model.base_files import read_inventory
+from mos_model.concept import FusedModel
+from mos_runtime.flower_env import free_port
+from mos_runtime.processes import Stopping
 from mos_server.cli import app as server_app
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
-from mos_server.simulation import SyntheticSites, simulate
-from mos_server.simulation_outcome import SimulationOutcome
-from mos_server.simulation_progress import SimulationProgress
-from mos_server.superlink import SuperLink
-from mos_shared.base_files import read_inventory
-from mos_shared.concept import FusedModel
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
+from mos_server.serving.superlink import SuperLink
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.pictures import save_pictures
@@ -166,7 +167,7 @@ def test_dozen_synthetic_sites_are_all_admitted_and_all_hold_one_release(
 def test_simulation_needs_pictures_or_a_number_of_synthetic_sites(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert type_in(server_app, "simulate", "--out", tmp_path / "out") == 2
+    assert type_in(lab_app, "simulate", "--out", tmp_path / "out") == 2
     assert "either --sites or --synthetic-sites" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -229,7 +230,7 @@ def test_code_that_a_centre_sends_never_runs_at_a_site(
     superlink = SuperLink(tmp_path / "flower", where, certificates=None)
     try:
         superlink.wait_until_ready(Stopping())
-        superlink.submit(app=tmp_path / "foreign-app")
+        superlink.submit(tmp_path / "foreign-app")
         words = ("join", tmp_path / "north.welcome", "--home", home.folder)
         told = start("client", *words).wait_for("app-refused")
         assert "foreign/__init__.py" in told["reason"]
@@ -264,7 +265,7 @@ def test_simulation_without_a_usable_picture_names_the_site_and_starts_nothing(
     (tmp_path / "sites" / "luna" / "broken.png").write_bytes(b"no")
     out = tmp_path / "out"
     words = ("simulate", "--sites", tmp_path / "sites", "--out", out, "--base", base)
-    assert type_in(server_app, *words) == 2
+    assert type_in(lab_app, *words) == 2
     told = capsys.readouterr().err
     assert "luna" in told
     assert "broken.png" in told
@@ -279,6 +280,6 @@ def test_simulation_does_not_replace_what_is_no_simulation(
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     words = ("simulate", "--sites", tmp_path / "sites", "--out", tmp_path / "out")
-    assert type_in(server_app, *words, "--base", base) == 2
+    assert type_in(lab_app, *words, "--base", base) == 2
     assert "no simulation" in capsys.readouterr().err
     assert mine.read_text() == "mine"

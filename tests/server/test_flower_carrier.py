@@ -21,8 +21,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from google.protobuf.message import DecodeError
 
 from mos_protocol.flower_records import to_records
-from mos_server.federation import Reply
-from mos_server.flower_carrier import FlowerCarrier, reply_of
+from mos_server.federation.carrier import Reply
+from mos_server.federation.flower_carrier import FlowerCarrier, reply_of
 
 
 class StuckGrid(Grid):  # type: ignore[misc]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_protocol.blob import signature_path
+from mos_client.store.home import SiteHome
+from mos_model.base_files import read_inventory
+from mos_model.concept import FusedModel
+from mos_protocol.signed.blob import signature_path
 from mos_server.cli import app
-from mos_shared.base_files import read_inventory
-from mos_shared.concept import FusedModel
 from tests.support.bases import save_tiny_sd
 from tests.support.sites import Centre, signed
 from tests.support.typing_in import type_in

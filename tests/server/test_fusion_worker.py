@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mos_protocol import processes
-from mos_server.fusion_worker import FusionWorker
-from mos_server.home import CentreHome
+from mos_runtime import processes
+from mos_server.federation.fusion_worker import FusionWorker
+from mos_server.registry.home import CentreHome
 
 
 def test_failed_fusion_is_told_and_its_log_does_not_grow_without_end(

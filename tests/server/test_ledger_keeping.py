@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
+from mos_client.store.home import SiteHome
+from mos_model.base import Base, load_base
+from mos_server.federation.ledger_keeping import fuse_standing
 from mos_server.fusion import FusionSettings
 from mos_server.fusion.capture import capture
-from mos_server.ledger_keeping import fuse_standing
-from mos_shared.base import Base, load_base
 from tests.support.bases import save_tiny_sd
 from tests.support.sites import NOW, Centre, signed
 
@@ -43,7 +43,7 @@ class Captures:
             self.made.append(next(iter(words), ""))
             return real(base, lora, words, *args, **more)
 
-        monkeypatch.setattr("mos_server.fusion.ledger.capture", counted)
+        monkeypatch.setattr("mos_server.fusion.ledger.ledger.capture", counted)
 
     def since(self) -> list[str]:
         made, self.made = self.made, []

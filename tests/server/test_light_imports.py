@@ -9,9 +9,13 @@ import pytest
 @pytest.mark.parametrize(
     "module",
     [
-        *("mos_server.desk", "mos_server.publishing", "mos_server.tls"),
-        *("mos_server.cli", "mos_client.outbox", "mos_client.releases"),
-        *("mos_client.enrolment", "mos_client.cli"),
+        *(
+            "mos_server.federation.desk",
+            "mos_server.federation.publishing",
+            "mos_server.serving.tls",
+        ),
+        *("mos_server.cli", "mos_client.store.outbox", "mos_client.store.releases"),
+        *("mos_client.store.enrolment", "mos_client.cli"),
     ],
 )
 def test_module_imports_no_torch_and_no_flower(module: str) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from mos_client.cli import app as client_app
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
 from mos_server.cli import app as server_app
-from mos_server.flower_names import ALIVE_FILE
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
+from mos_server.federation.names import ALIVE_FILE
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 from tests.support.federation import Federation
 from tests.support.pictures import save_pictures
 from tests.support.programs import processes_about

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_client.releases import ReleaseStore
-from mos_protocol.enrolment import Welcome
-from mos_protocol.release import RELEASE_LIFETIME_SECONDS, Release
+from mos_client.store.home import SiteHome
+from mos_client.store.releases import ReleaseStore
+from mos_model.base import Base, load_base
+from mos_model.concept import FusedModel
+from mos_protocol.signed.enrolment import Welcome
+from mos_protocol.signed.release import RELEASE_LIFETIME_SECONDS, Release
+from mos_runtime.errors import StorageError
 from mos_server.errors import RegistryError
+from mos_server.federation.publishing import pending, publish
 from mos_server.fusion import FusionSettings
-from mos_server.publishing import pending, publish
-from mos_shared.base import Base, load_base
-from mos_shared.concept import FusedModel
-from mos_shared.errors import StorageError
 from tests.support.bases import save_tiny_sd
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, Centre, signed

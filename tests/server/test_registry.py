@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_protocol.admission import Admission, AdmittedBundle
-from mos_protocol.bundle import Bundle
+from mos_client.store.home import SiteHome
 from mos_protocol.errors import AdmissionError, Reason
-from mos_protocol.keys import SigningKey
+from mos_protocol.rules.admission import Admission, AdmittedBundle
+from mos_protocol.signed.bundle import Bundle
+from mos_protocol.signed.keys import SigningKey
+from mos_runtime.errors import StorageError
 from mos_server.errors import CentreError, RegistryError
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
-from mos_shared.errors import StorageError
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, Centre, signed, small_inventory
 
@@ -194,7 +194,7 @@ def test_blob_changed_on_the_disk_is_not_given_out(
 def test_refused_bundles_make_way_for_newer_ones(
     centre: Centre, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mos_server.refusals.MAX_KEPT", 3)
+    monkeypatch.setattr("mos_server.registry.refusals.MAX_KEPT", 3)
     for number in range(5):
         centre.registry.refuse(b"%d" % number, Reason.MALFORMED, "not a bundle", NOW)
     kept = [record.path for record in centre.registry.refusals()]
@@ -222,9 +222,9 @@ def test_file_that_is_no_registry_ends_in_one_line(tmp_path: Path) -> None:
 _ADMITTING = """
 import sys
 from pathlib import Path
-from mos_protocol.keys import SigningKey
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
+from mos_protocol.signed.keys import SigningKey
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 
 registry = Registry(CentreHome.open(Path(sys.argv[1]), create=True))
 for number in range(20):

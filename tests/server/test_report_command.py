@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
+from mos_client.store.home import SiteHome
+from mos_model.base import load_base
 from mos_server.cli import app
+from mos_server.federation.publishing import publish
 from mos_server.fusion import FusionSettings
-from mos_server.publishing import publish
-from mos_shared.base import load_base
 from tests.support.bases import save_tiny_sd
 from tests.support.sites import NOW, Centre, signed
 from tests.support.typing_in import type_in

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_protocol.enrolment import EnrolmentRequest
-from mos_protocol.keys import SigningKey
+from mos_client.store.home import SiteHome
 from mos_protocol.messages import Verdict
-from mos_protocol.statement import SignedStatement
+from mos_protocol.signed.enrolment import EnrolmentRequest
+from mos_protocol.signed.keys import SigningKey
+from mos_protocol.signed.statement import SignedStatement
 from mos_server.errors import RegistryError
-from mos_server.registry import Registry
+from mos_server.registry.registry import Registry
 from tests.support.sites import NOW, Centre, signed
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_protocol.journal import Event
+from mos_client.store.home import SiteHome
+from mos_runtime.journal import Event
+from mos_runtime.locking import locked
 from mos_server.cli import app
-from mos_server.flower_names import ALIVE_FILE
-from mos_server.monitoring import metrics, monitored
-from mos_server.status import centre_status, has_ended, status_line
-from mos_server.watching import LiveFacts, Watch, is_serving
-from mos_shared.locking import locked
+from mos_server.federation.names import ALIVE_FILE
+from mos_server.serving.monitoring import metrics, monitored
+from mos_server.serving.status import centre_status, has_ended, status_line
+from mos_server.serving.watching import LiveFacts, Watch, is_serving
 from tests.support.bases import save_tiny_sd
 from tests.support.sites import NOW, Centre, signed
 from tests.support.typing_in import type_in

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mos_protocol.processes import Stopping
-from mos_server import superlink as module
+from mos_runtime.processes import Stopping
 from mos_server.errors import ServingError
-from mos_server.superlink import SuperLink
+from mos_server.serving import superlink as module
+from mos_server.serving.superlink import SuperLink
 
 _HANGS = """#!{python}
 import signal

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mos_server.errors import CertificateError
-from mos_server.tls import Certificates, certificate_end, ensure_certificates
+from mos_server.serving.tls import Certificates, certificate_end, ensure_certificates
 from tests.support.disk import snapshot
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from mos_client.home import SiteHome
-from mos_protocol.journal import Journal
+from mos_client.store.home import SiteHome
+from mos_model.base_files import read_inventory
+from mos_runtime.journal import Journal
 from mos_server.cli import app
-from mos_server.conversation import Conversation
-from mos_server.federation import ConversationSettings
-from mos_server.status import centre_status
-from mos_shared.base_files import read_inventory
+from mos_server.federation.carrier import ConversationSettings
+from mos_server.federation.conversation import Conversation
+from mos_server.serving.status import centre_status
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 from tests.support.sites import Centre, not_now

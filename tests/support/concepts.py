@@ -2,8 +2,8 @@
 
 import torch
 
-from mos_shared.concept import Concept, ConceptFacts, LoraFactors
-from mos_shared.inventory import Inventory
+from mos_model.concept import Concept, ConceptFacts, LoraFactors
+from mos_model.inventory import Inventory
 
 
 def random_concept(

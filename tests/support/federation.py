@@ -8,16 +8,16 @@ from typing import Any
 import psutil
 
 from mos_client.cli import app as client_app
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
-from mos_protocol.at_rest import release_as_signed
-from mos_protocol.flower_env import free_port
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_model.base_files import read_inventory
+from mos_model.concept import FusedModel
+from mos_protocol.rules.at_rest import release_as_signed
+from mos_runtime.flower_env import free_port
 from mos_server.cli import app as server_app
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
-from mos_shared.base_files import read_inventory
-from mos_shared.concept import FusedModel
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.programs import Program

@@ -4,15 +4,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mos_client.enrolment import make_request
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_protocol.bundle import Bundle
-from mos_protocol.enrolment import EnrolmentRequest, Welcome
-from mos_server.desk import Desk
-from mos_server.home import CentreHome
-from mos_server.registry import Registry
-from mos_shared.inventory import Inventory
+from mos_client.store.enrolment import make_request
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_model.inventory import Inventory
+from mos_protocol.signed.bundle import Bundle
+from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
+from mos_server.federation.desk import Desk
+from mos_server.registry.home import CentreHome
+from mos_server.registry.registry import Registry
 from tests.support.concepts import random_concept
 
 NOW = 1_800_000_000

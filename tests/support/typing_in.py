@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mos_shared.console import run
+from mos_runtime.console import run
 
 
 def type_in(app: Any, *words: object) -> int:

@@ -7,16 +7,16 @@ from pathlib import Path
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from mos_client.flower import app
-from mos_client.home import SiteHome
+from mos_client.federation.app import app
+from mos_client.store.home import SiteHome
+from mos_model.base import Base
 from mos_protocol.flower_records import to_records
 from mos_protocol.messages import PlainDict
-from mos_server.federation import Reply
-from mos_server.flower_carrier import reply_of
+from mos_server.federation.carrier import Reply
+from mos_server.federation.flower_carrier import reply_of
+from mos_server.federation.nodes import node_key
+from mos_server.federation.publishing import publish
 from mos_server.fusion import FusionSettings
-from mos_server.nodes import node_key
-from mos_server.publishing import publish
-from mos_shared.base import Base
 from tests.support.sites import Centre
 
 
@@ -125,6 +125,6 @@ class Clock:
 
 def events_of(path: Path) -> list[str]:
     """Kinds of all events in a journal, in order."""
-    from mos_protocol.journal import JournalReader
+    from mos_runtime.journal import JournalReader
 
     return [event.kind for event in JournalReader(path).new()]

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mos_client.flower_site import journal_path
-from mos_client.home import SiteHome
-from mos_client.outbox import Outbox
-from mos_client.releases import ReleaseStore
+from mos_client.federation.node import journal_path
+from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
+from mos_client.store.releases import ReleaseStore
+from mos_model.applying import as_fused
+from mos_model.inventory import Inventory
 from mos_protocol import Bundle, Reason, Release, ReleasedConcept, SigningKey
-from mos_protocol.journal import Journal, JournalReader
 from mos_protocol.messages import QUERY_COLLECT, PlainDict
-from mos_server.conversation import Conversation
-from mos_server.desk import Desk
-from mos_server.federation import ConversationSettings, Reply
-from mos_server.home import CentreHome
-from mos_shared.applying import as_fused
-from mos_shared.inventory import Inventory
+from mos_runtime.journal import Journal, JournalReader
+from mos_server.federation.carrier import ConversationSettings, Reply
+from mos_server.federation.conversation import Conversation
+from mos_server.federation.desk import Desk
+from mos_server.registry.home import CentreHome
 from tests.support.concepts import random_concept
 from tests.support.disk import snapshot
 from tests.support.sites import Centre

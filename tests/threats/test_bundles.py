@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mos_client.home import SiteHome
+from mos_client.store.home import SiteHome
 from mos_protocol import AdmissionLimits, Bundle, Reason, SigningKey
-from mos_protocol.envelope import BUNDLE_TYPE, open_envelope, seal
-from mos_server.desk import Desk
+from mos_protocol.signed.envelope import BUNDLE_TYPE, open_envelope, seal
+from mos_server.federation.desk import Desk
 from tests.protocol.simulator import rewritten
 from tests.support.concepts import random_concept
 from tests.support.sites import small_inventory

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mos_model.applying import as_fused
 from mos_protocol import Reason, Release, ReleaseLimits, ReleaseTrust, SigningKey
-from mos_server.home import CentreHome
-from mos_shared.applying import as_fused
+from mos_server.registry.home import CentreHome
 from tests.protocol.simulator import rewritten
 from tests.support.concepts import random_concept
 from tests.support.sites import small_inventory
@@ -93,7 +93,7 @@ def test_mix_and_match_of_manifest_and_payload(stage: Stage) -> None:
 def test_endless_data(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = ReleaseLimits(max_release_bytes=2**16)
     monkeypatch.setattr(
-        "mos_client.releases.ReleaseTrust", partial(ReleaseTrust, limits)
+        "mos_client.store.releases.ReleaseTrust", partial(ReleaseTrust, limits)
     )
     told = stage.deliver(bytes(2**16 + 1))
     assert reason_of(told) is Reason.TOO_LARGE

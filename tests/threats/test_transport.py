@@ -10,15 +10,15 @@ import pytest
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.fleet_pb2_grpc import FleetStub
 
-from mos_client.home import SiteHome
-from mos_client.supernode_contact import reason_of
-from mos_protocol.enrolment import Welcome
-from mos_protocol.flower_env import free_port
-from mos_protocol.processes import Stopping
-from mos_server.home import HOME_VARIABLE
-from mos_server.nodes import openssh_form
-from mos_server.superlink import CONNECTION, SuperLink
-from mos_server.tls import ensure_certificates
+from mos_client.federation.supernode_contact import reason_of
+from mos_client.store.home import SiteHome
+from mos_protocol.signed.enrolment import Welcome
+from mos_runtime.flower_env import free_port
+from mos_runtime.processes import Stopping
+from mos_server.federation.nodes import openssh_form
+from mos_server.registry.home import HOME_VARIABLE
+from mos_server.serving.superlink import CONNECTION, SuperLink
+from mos_server.serving.tls import ensure_certificates
 from tests.support.programs import Program, processes_about
 from tests.support.sites import Centre
 
@@ -139,12 +139,14 @@ def test_app_that_names_another_component(door: Door, tmp_path: Path) -> None:
     door.register("north")
     app = tmp_path / "mix-of-show"
     app.mkdir()
-    ours = Path(str(files("mos_server") / "flower-app")) / "pyproject.toml"
-    named = ours.read_text().replace("mos_client.flower:app", "mos_client.cli:app")
+    ours = Path(str(files("mos_server.serving") / "flower-app")) / "pyproject.toml"
+    named = ours.read_text().replace(
+        "mos_client.federation.app:app", "mos_client.cli:app"
+    )
     (app / "pyproject.toml").write_text(named)
     path = tmp_path / "north.welcome"
     path.write_bytes(welcome.to_bytes())
-    door.superlink.submit(app=app)
+    door.superlink.submit(app)
     program = Program("client", "join", path, "--home", door.folder / "north")
     try:
         told = program.wait_for("app-refused")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from mos_shared.errors import DataError
+from mos_model.errors import DataError
 
 FILE: Final = "concept.toml"
 

@@ -21,7 +21,7 @@ from PIL import Image
 from mos_client.pictures.concept_file import FILE, read_concept_file
 from mos_client.pictures.duplicates import near_duplicates
 from mos_client.pictures.opening import open_picture
-from mos_shared.errors import DataError
+from mos_model.errors import DataError
 
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageOps
 
-from mos_shared.errors import DataError
+from mos_model.errors import DataError
 
 _DEPTH: Final = 257  # 65535 / 255
 

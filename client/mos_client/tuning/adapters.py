@@ -14,9 +14,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from mos_shared.base import Base
-from mos_shared.concept import LoraFactors
-from mos_shared.inventory import canonical_module
+from mos_model.base import Base
+from mos_model.concept import LoraFactors
+from mos_model.inventory import canonical_module
 
 ADAPTER: Final = "concept"
 

@@ -32,8 +32,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mos_shared.layerwise import cross_attentions
-from mos_shared.prompts import TokenizedPrompt
+from mos_model.layerwise import cross_attentions
+from mos_model.prompts import TokenizedPrompt
 
 _LEAST: Final = 1e-6
 

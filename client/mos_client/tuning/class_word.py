@@ -13,10 +13,10 @@ from mos_client.tuning.latents import training_set
 from mos_client.tuning.loss import draw_noise
 from mos_client.tuning.objective import added_conditions
 from mos_client.tuning.settings import TuneSettings
-from mos_shared.base import Base
-from mos_shared.errors import TuningError
-from mos_shared.layerwise import layerwise
-from mos_shared.prompts import EncodedPrompts, PromptEncoder
+from mos_model.base import Base
+from mos_model.errors import TuningError
+from mos_model.layerwise import layerwise
+from mos_model.prompts import EncodedPrompts, PromptEncoder
 
 COMMON_WORDS: Final = (
     *("cat", "dog", "bird", "fish", "horse", "person", "man", "woman", "child"),

@@ -20,7 +20,7 @@ from torch import Tensor
 from mos_client.pictures import Picture
 from mos_client.pictures.buckets import Crop, bucket_for, bucket_sizes, crop_of
 from mos_client.tuning.settings import TEMPLATES, TuneSettings
-from mos_shared.base import Base
+from mos_model.base import Base
 
 _LARGEST_CROP: Final = 0.08  # of the sides that a variant may lose
 _AT_ONCE: Final = 8

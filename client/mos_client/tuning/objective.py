@@ -11,9 +11,9 @@ from mos_client.tuning.attention import watched
 from mos_client.tuning.loss import diffusion_loss, draw_noise, draw_timesteps
 from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.words import Words
-from mos_shared.base import Base
-from mos_shared.devices import autocast
-from mos_shared.prompts import EncodedPrompts, PromptEncoder
+from mos_model.base import Base
+from mos_model.devices import autocast
+from mos_model.prompts import EncodedPrompts, PromptEncoder
 
 
 class Objective:

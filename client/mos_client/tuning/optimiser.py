@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mos_client.tuning.adapters import lora_parameters
 from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.words import Words
-from mos_shared.base import Base
+from mos_model.base import Base
 
 
 class Optimiser:

@@ -21,26 +21,26 @@ from PIL import Image
 
 from mos_client.pictures import Picture
 from mos_client.tuning.adapters import lora_adapters, lora_factors
-from mos_client.tuning.checkpoint import (
+from mos_client.tuning.latents import TrainingSet, training_set
+from mos_client.tuning.memory_efficient import lean_projections
+from mos_client.tuning.objective import Objective
+from mos_client.tuning.optimiser import Optimiser
+from mos_client.tuning.runtime.checkpoint import (
     FILE,
     RunIdentity,
     load_checkpoint,
     save_checkpoint,
 )
-from mos_client.tuning.latents import TrainingSet, training_set
-from mos_client.tuning.lean import lean_projections
-from mos_client.tuning.memory import gradient_checkpointing
-from mos_client.tuning.objective import Objective
-from mos_client.tuning.optimiser import Optimiser
-from mos_client.tuning.preview import preview_sheet
-from mos_client.tuning.processes import Processes
+from mos_client.tuning.runtime.memory import gradient_checkpointing
+from mos_client.tuning.runtime.preview import preview_sheet
+from mos_client.tuning.runtime.processes import Processes
 from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.words import Words, initial_words
-from mos_shared.base import Base
-from mos_shared.concept import Concept, ConceptFacts
-from mos_shared.errors import TuningError
-from mos_shared.layerwise import layerwise
-from mos_shared.names import checked_name
+from mos_model.base import Base
+from mos_model.concept import Concept, ConceptFacts
+from mos_model.errors import TuningError
+from mos_model.layerwise import layerwise
+from mos_model.names import checked_name
 
 CHECKPOINT_EVERY: Final = 100
 _LARGEST_SEED: Final = 2**31

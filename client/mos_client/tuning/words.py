@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mos_shared.base import Base
-from mos_shared.errors import TuningError
+from mos_model.base import Base
+from mos_model.errors import TuningError
 
 _INIT_STD: Final = 0.013  # of V_rand, as the reference draws it
 

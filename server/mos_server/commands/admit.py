@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
-from mos_shared.console import console, print_json
 
 if TYPE_CHECKING:
-    from mos_server.home import CentreHome
+    from mos_server.registry.home import CentreHome
 
 
 def admit(
@@ -28,11 +28,11 @@ def admit(
     json: JsonOption = False,
 ) -> None:
     """Admit a site by its request, and write the welcome that it joins with."""
-    from mos_protocol.enrolment import EnrolmentRequest, Welcome
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
-    from mos_shared.base_files import read_inventory
-    from mos_shared.files import read_whole, write_atomically
+    from mos_model.base_files import read_inventory
+    from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
+    from mos_runtime.files import read_whole, write_atomically
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     asked = EnrolmentRequest.verified(
         read_whole(request, what="an enrolment request", max_bytes=2**20)
@@ -76,7 +76,7 @@ def admit(
 
 def _authority(centre: "CentreHome", host: str) -> tuple[bytes, bool]:
     """The CA's certificate, and whether the server's was made anew for `host`."""
-    from mos_server.tls import ensure_certificates
+    from mos_server.serving.tls import ensure_certificates
 
     before = centre.tls / "server.crt"
     old = before.read_bytes() if before.is_file() else None

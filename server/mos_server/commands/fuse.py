@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mos_runtime.console import console, print_json, progress
+from mos_runtime.files import read_whole, write_atomically
 from mos_server.commands.options import DeviceOption, HomeOption, JsonOption
 from mos_server.errors import FusionError
-from mos_shared.console import console, print_json, progress
-from mos_shared.files import read_whole, write_atomically
 
 if TYPE_CHECKING:
-    from mos_protocol.admission import KnownSite
+    from mos_model.base import Base
+    from mos_model.concept import Concept
+    from mos_protocol.rules.admission import KnownSite
     from mos_server.fusion import Fusion, FusionSettings, OnProgress
-    from mos_shared.base import Base
-    from mos_shared.concept import Concept
 
 _MAX_CONCEPT_BYTES = 2**30
 
@@ -54,11 +54,11 @@ def fuse(
     """
     import json as json_format
 
+    from mos_model.base import load_base
+    from mos_model.devices import pick_device
     from mos_server.fusion import FusionSettings
     from mos_server.fusion.narrowing import narrowed
-    from mos_server.fusion.report_page import render_report
-    from mos_shared.base import load_base
-    from mos_shared.devices import pick_device
+    from mos_server.fusion.report.page import render_report
 
     overrides: dict[str, Any] = {
         "ridge": ridge,
@@ -107,7 +107,7 @@ def _fused(
     tell: "OnProgress",
 ) -> "Fusion":
     from mos_server.fusion import Ledger, fuse_concepts
-    from mos_server.fusion.outcome import part_of
+    from mos_server.fusion.report.outcome import part_of
 
     if folder is None:
         pairs = [(site, concept) for site, concept, _ in concepts]
@@ -131,8 +131,8 @@ def _checked_inputs(inputs: str | None) -> str | None:
 
 def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
     """The sites of the centre on this machine, none where there is no centre."""
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     folder = home or CentreHome.default_folder()
     if home is None and not CentreHome(folder).signing_key_path.is_file():
@@ -142,8 +142,8 @@ def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
 
 def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept, str]":
     """A concept, the site that signed it, "" where nothing shows that, and a digest."""
-    from mos_shared.concept import Concept
-    from mos_shared.errors import ConceptError
+    from mos_model.concept import Concept
+    from mos_model.errors import ConceptError
 
     content = read_whole(path, what="a concept", max_bytes=_MAX_CONCEPT_BYTES)
     site = _signer(path, content, sites)
@@ -155,11 +155,11 @@ def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept, str
 
 
 def _signer(path: Path, content: bytes, sites: "dict[str, KnownSite]") -> str:
-    from mos_protocol.at_rest import bundle_as_signed
-    from mos_protocol.blob import signature_path
-    from mos_protocol.bundle import Bundle
-    from mos_protocol.envelope import MAX_ENVELOPE_BYTES
     from mos_protocol.errors import ProtocolError
+    from mos_protocol.rules.at_rest import bundle_as_signed
+    from mos_protocol.signed.blob import signature_path
+    from mos_protocol.signed.bundle import Bundle
+    from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
 
     beside = signature_path(path)
     if not beside.is_file():

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
-from mos_shared.console import console, print_json
 
 
 def init(
@@ -24,9 +24,9 @@ def init(
 
     What is there already stays. `serve` and `admit` do the same by themselves.
     """
-    from mos_protocol.keys import use_passphrase_file
-    from mos_server.home import CentreHome
-    from mos_server.tls import (
+    from mos_protocol.signed.keys import use_passphrase_file
+    from mos_server.registry.home import CentreHome
+    from mos_server.serving.tls import (
         authority_fingerprint,
         certificate_end,
         ensure_certificates,
@@ -57,8 +57,8 @@ def change_key(home: HomeOption = None, json: JsonOption = False) -> None:
     """
     import time
 
-    from mos_server.home import CentreHome
-    from mos_server.keychain import change_key as change
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.keychain import change_key as change
 
     centre = CentreHome.open(home)
     old, new = centre.signing_key().public, change(centre, now=int(time.time()))

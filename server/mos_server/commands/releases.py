@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
-from mos_shared.console import console, print_json
 
 
 def releases(home: HomeOption = None, json: JsonOption = False) -> None:
@@ -11,8 +11,8 @@ def releases(home: HomeOption = None, json: JsonOption = False) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
     published, length = registry.releases(), registry.check_chain()

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from mos_runtime.console import console
+from mos_runtime.files import read_whole, write_atomically
 from mos_server.commands.options import HomeOption
 from mos_server.errors import RegistryError
-from mos_shared.console import console
-from mos_shared.files import read_whole, write_atomically
 
 
 def report(
@@ -23,9 +23,9 @@ def report(
 
     It tells per concept and layer what is lost, and which concepts disturb each other.
     """
-    from mos_server.fusion.report_page import render_report
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.fusion.report.page import render_report
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     published = Registry(CentreHome.open(home)).releases()
     wanted = [one for one in published if release in (None, one.version)]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
+from mos_runtime.console import console
 from mos_server.commands.options import DeviceOption
-from mos_shared.console import console
 
 if TYPE_CHECKING:
-    from mos_protocol.journal import Event
+    from mos_runtime.journal import Event
 
 
 def serve(
@@ -57,11 +57,11 @@ def serve(
     Sites may be admitted and revoked while it serves. It restarts what fails, and
     leaves no process behind. `mos-server status` tells how it stands.
     """
-    from mos_protocol.keys import use_passphrase_file
-    from mos_protocol.processes import stopping_on_signals
-    from mos_server.home import CentreHome
-    from mos_server.supervising import ServeSettings, serve_centre
-    from mos_shared.base_files import read_inventory
+    from mos_model.base_files import read_inventory
+    from mos_protocol.signed.keys import use_passphrase_file
+    from mos_runtime.processes import stopping_on_signals
+    from mos_server.registry.home import CentreHome
+    from mos_server.serving.supervising import ServeSettings, serve_centre
 
     settings = ServeSettings(
         address,
@@ -75,7 +75,7 @@ def serve(
     )
     read_inventory(base)
     if device != "auto":
-        from mos_shared.devices import pick_device  # it brings torch along
+        from mos_model.devices import pick_device  # it brings torch along
 
         pick_device(device)
     use_passphrase_file(passphrase_file)

@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
-from mos_shared.console import console, print_json
 
 
 def sites(home: HomeOption = None, json: JsonOption = False) -> None:
     """List the sites, their concepts, and what was refused."""
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
     known, current = registry.sites(), registry.current_bundles()
@@ -65,8 +65,8 @@ def revoke(
     Its concepts leave the next release, or stay. A site revoked before may be named
     again, to withdraw what was kept.
     """
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
     registry.revoke_site(name, keep_concepts=keep_concepts)
@@ -89,8 +89,8 @@ def withdraw(
 ) -> None:
     """Leave a concept out of the next release; its site stays admitted."""
     from mos_server.errors import RegistryError
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     site, slash, name = concept.partition("/")
     if not slash:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import JsonOption
-from mos_shared.console import console, print_json
 
 _MB = 1e6
 
@@ -23,8 +23,8 @@ def sizes(
 
     Files are written in their real formats, of zeros, and counted; no weights are read.
     """
-    from mos_server.fusion.sizes import inventory_of
-    from mos_server.fusion.sizes import sizes as measured
+    from mos_server.fusion.report.sizes import inventory_of
+    from mos_server.fusion.report.sizes import sizes as measured
 
     found = measured(inventory_of(base), concepts=concepts, rank=rank)
     if json:

@@ -3,15 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
-from mos_shared.console import console, print_json
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
     """Tell who is here, what is fused, and which release is the newest."""
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
-    from mos_server.status import centre_status, status_line
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
+    from mos_server.serving.status import centre_status, status_line
 
     centre = CentreHome.open(home)
     told = centre_status(centre, Registry(centre))

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mos_runtime.console import console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
-from mos_shared.console import console, print_json
 
 if TYPE_CHECKING:
-    from mos_server.records import TuneOrder
+    from mos_server.registry.records import TuneOrder
 
 
 def tune(
@@ -34,8 +34,8 @@ def tune(
     """
     import time
 
-    from mos_server.home import CentreHome
-    from mos_server.registry import Registry
+    from mos_server.registry.home import CentreHome
+    from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
     if concept is None:

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mos_model.concept import LoraFactors
 from mos_server.fusion.moments import SPATIAL, stage_of
 from mos_server.fusion.solve import ConceptTerm
-from mos_shared.concept import LoraFactors
 
 TEXT_ITERATIONS: Final = 500
 """L-BFGS iterations the reference spends on a layer of the text encoder, and on K and V

@@ -12,6 +12,11 @@ from typing import Any
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
+from mos_model.applying import applied
+from mos_model.base import Base
+from mos_model.concept import LayerwiseEmbeddings, LoraFactors
+from mos_model.layerwise import layerwise
+from mos_model.prompts import EncodedPrompts, PromptEncoder
 from mos_server.fusion.focus import Focus
 from mos_server.fusion.moments import (
     CROSS,
@@ -23,11 +28,6 @@ from mos_server.fusion.moments import (
     recording,
 )
 from mos_server.fusion.settings import FusionSettings
-from mos_shared.applying import applied
-from mos_shared.base import Base
-from mos_shared.concept import LayerwiseEmbeddings, LoraFactors
-from mos_shared.layerwise import layerwise
-from mos_shared.prompts import EncodedPrompts, PromptEncoder
 
 _PICTURES_AT_ONCE = 9
 """As many as the usual settings have prompts: a rest of one would cost a whole run."""

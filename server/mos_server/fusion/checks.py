@@ -6,11 +6,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from mos_model.applying import check_base
+from mos_model.base import Base
+from mos_model.concept import Concept, LoraFactors
 from mos_server.errors import FusionError
 from mos_server.fusion.moments import Moments, input_of
-from mos_shared.applying import check_base
-from mos_shared.base import Base
-from mos_shared.concept import Concept, LoraFactors
 
 MAX_UPDATE_SHARE: Final = 10.0
 """||B A||_F of one layer, at most this many times ||W0||_F. A tuning that moves a layer

@@ -13,16 +13,16 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from mos_model.base import Base
+from mos_model.concept import Concept, FusedConcept, FusedModel, LoraFactors
 from mos_server.fusion.capture import capture, sampling_steps
 from mos_server.fusion.checks import check_concepts, check_moments, full_name
-from mos_server.fusion.judging import Standing, alone_residuals, judged
-from mos_server.fusion.ledger import Ledger, can_join
+from mos_server.fusion.ledger.ledger import Ledger, can_join
 from mos_server.fusion.moments import STAGES, scaled, stage_of
-from mos_server.fusion.outcome import Fusion, OnProgress, part_of, silent
+from mos_server.fusion.report.judging import Standing, alone_residuals, judged
+from mos_server.fusion.report.outcome import Fusion, OnProgress, part_of, silent
 from mos_server.fusion.settings import FusionSettings
 from mos_server.fusion.solve import solve_all
-from mos_shared.base import Base
-from mos_shared.concept import Concept, FusedConcept, FusedModel, LoraFactors
 
 Grams = Mapping[str, Float[Tensor, "d d"]]
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_shared.base import Base
+from mos_model.base import Base
 
 Gram = Float[Tensor, "d_in d_in"]
 """X X^T of one input, float32 while it accumulates, symmetric."""

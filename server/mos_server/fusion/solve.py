@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mos_model.concept import LoraFactors
 from mos_server.errors import FusionError
 from mos_server.fusion.moments import by_input, input_of
 from mos_server.fusion.settings import FusionSettings
-from mos_shared.concept import LoraFactors
 
 
 @dataclass(frozen=True)

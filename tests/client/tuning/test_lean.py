@@ -9,9 +9,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from mos_client.tuning.adapters import ADAPTER, lora_adapters, lora_parameters
-from mos_client.tuning.lean import lean_projections
-from mos_shared.base import Base, load_base
-from mos_shared.devices import autocast
+from mos_client.tuning.memory_efficient import lean_projections
+from mos_model.base import Base, load_base
+from mos_model.devices import autocast
 from tests.support.bases import save_tiny_sd
 
 RANK = 2

@@ -5,7 +5,7 @@ import torch
 
 from mos_client.tuning.loss import draw_noise, draw_timesteps
 from mos_client.tuning.settings import TuneSettings
-from mos_shared.errors import TuningError
+from mos_model.errors import TuningError
 
 
 def generator() -> torch.Generator:

@@ -11,14 +11,14 @@ import torch
 
 from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneProgress, TuneSettings, objective, tune_concept
-from mos_client.tuning.checkpoint import FILE
 from mos_client.tuning.objective import Objective
 from mos_client.tuning.optimiser import Optimiser
+from mos_client.tuning.runtime.checkpoint import FILE
 from mos_client.tuning.words import Words, initial_words
-from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept
-from mos_shared.errors import TuningError
-from mos_shared.layerwise import layerwise
+from mos_model.base import Base, load_base
+from mos_model.concept import Concept
+from mos_model.errors import TuningError
+from mos_model.layerwise import layerwise
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 
@@ -146,7 +146,7 @@ def test_accumulated_gradients_are_averaged(
 
 @pytest.mark.parametrize("frugal", [False, True])
 def test_attention_penalty_reaches_the_words(base: Base, frugal: bool) -> None:
-    from mos_client.tuning.memory import gradient_checkpointing
+    from mos_client.tuning.runtime.memory import gradient_checkpointing
 
     words = first_words(base)
     word = words.trained["text_encoder"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mos_client.tuning.processes import Processes
-from mos_shared.concept import Concept
-from mos_shared.errors import TuningError
+from mos_client.tuning.runtime.processes import Processes
+from mos_model.concept import Concept
+from mos_model.errors import TuningError
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 

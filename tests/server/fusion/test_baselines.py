@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from mos_model.base import Base, load_base
+from mos_model.concept import Concept, LoraFactors
 from mos_server.fusion.baselines import (
     lbfgs_update,
     objective,
@@ -17,8 +19,6 @@ from mos_server.fusion.capture import capture
 from mos_server.fusion.moments import STAGES, input_of, scaled, stage_of
 from mos_server.fusion.settings import FusionSettings
 from mos_server.fusion.solve import ConceptTerm, fused_factors, regularised_gram
-from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept, LoraFactors
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 

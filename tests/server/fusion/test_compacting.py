@@ -2,9 +2,9 @@
 
 import torch
 
-from mos_server.fusion.compacting import compact
-from mos_shared.concept import FusedConcept, FusedModel, LoraFactors
-from mos_shared.inventory import Inventory
+from mos_model.concept import FusedConcept, FusedModel, LoraFactors
+from mos_model.inventory import Inventory
+from mos_server.fusion.ledger.compacting import compact
 from tests.support.concepts import random_concept
 from tests.support.sites import small_inventory
 

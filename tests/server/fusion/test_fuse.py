@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mos_model.applying import applied
+from mos_model.base import Base, load_base
+from mos_model.concept import Concept, FusedModel, LoraFactors
+from mos_model.errors import BaseMismatchError
 from mos_server.errors import FusionError
 from mos_server.fusion import Fusion, FusionSettings, fuse_concepts
 from mos_server.fusion.capture import capture
 from mos_server.fusion.moments import STAGES, input_of, scaled
 from mos_server.fusion.solve import regularised_gram
-from mos_shared.applying import applied
-from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept, FusedModel, LoraFactors
-from mos_shared.errors import BaseMismatchError
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from mos_model.base import Base, load_base
+from mos_model.concept import Concept, FusedModel, LoraFactors
+from mos_model.errors import BaseMismatchError
+from mos_runtime.errors import StorageError
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
 from mos_server.fusion.capture import capture
-from mos_server.fusion.compacting import useful_rank
-from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept, FusedModel, LoraFactors
-from mos_shared.errors import BaseMismatchError, StorageError
+from mos_server.fusion.ledger.compacting import useful_rank
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 from tests.support.disk import no_file_larger_than, snapshot
@@ -56,7 +57,7 @@ def captured_once() -> Iterator[None]:
         return {name: gram.clone() for name, gram in kept[key].items()}
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mos_server.fusion.ledger.capture", once)
+        patch.setattr("mos_server.fusion.ledger.ledger.capture", once)
         yield
 
 

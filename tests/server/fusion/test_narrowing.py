@@ -2,10 +2,10 @@
 
 import torch
 
+from mos_model.applying import as_fused
+from mos_model.concept import FusedModel, LoraFactors
 from mos_server.fusion.narrowing import MAX_ERROR, narrowed, update_error
-from mos_server.fusion.sizes import inventory_of, sizes
-from mos_shared.applying import as_fused
-from mos_shared.concept import FusedModel, LoraFactors
+from mos_server.fusion.report.sizes import inventory_of, sizes
 from tests.support.concepts import random_concept
 from tests.support.sites import small_inventory
 

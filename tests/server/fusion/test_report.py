@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from mos_model.base import Base, load_base
+from mos_model.concept import Concept, LoraFactors
 from mos_server.fusion import Fusion, FusionSettings, fuse_concepts
-from mos_server.fusion.report_page import render_report
-from mos_shared.base import Base, load_base
-from mos_shared.concept import Concept, LoraFactors
+from mos_server.fusion.report.page import render_report
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 
@@ -92,7 +92,7 @@ def test_page_is_one_file_that_says_every_figure_and_escapes_names(
 def test_residual_is_that_of_the_dense_update(
     base: Base, concepts: list[Concept]
 ) -> None:
-    from mos_server.fusion.judging import Standing, judged
+    from mos_server.fusion.report.judging import Standing, judged
 
     module = sorted(concepts[0].lora)[5]
     generator = torch.Generator().manual_seed(5)
@@ -131,7 +131,7 @@ def _double(concept: Concept, module: str):  # type: ignore[no-untyped-def]
 def test_report_of_many_concepts_is_the_same_in_chunks_of_any_size(
     base: Base, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
-    from mos_server.fusion import judging
+    from mos_server.fusion.report import judging
 
     monkeypatch.setattr(judging, "_CHUNK_BYTES", chunk_bytes)
     module = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_q"

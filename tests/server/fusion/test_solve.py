@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mos_model.concept import LoraFactors
 from mos_server.errors import FusionError
 from mos_server.fusion.settings import FusionSettings
 from mos_server.fusion.solve import (
@@ -11,7 +12,6 @@ from mos_server.fusion.solve import (
     regularised_gram,
     residual,
 )
-from mos_shared.concept import LoraFactors
 
 D_IN, D_OUT, RANK, ROWS = 12, 9, 2, 40
 

@@ -1,0 +1,1 @@
+"""Commands that deal with the centre."""

@@ -1,0 +1,134 @@
+"""`mos-client join`: stay connected, send what is signed, receive releases."""
+
+import json as json_format
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from mos_runtime.console import console
+
+if TYPE_CHECKING:
+    from mos_runtime.journal import Event
+
+
+def join(
+    welcome: Annotated[
+        Path | None,
+        typer.Argument(help="The centre's answer; the one kept before by default."),
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="The site's home; see `enroll`.")
+    ] = None,
+    until_release: Annotated[
+        int | None, typer.Option(min=1, help="End once this release is here.")
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None, typer.Option(help="Holds the passphrase of the site's key.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", "--log-json", help="Print JSON, one event a line.")
+    ] = False,
+) -> None:
+    """Join a centre: signed concepts go to it from the outbox, releases come back.
+
+    It stays, and reconnects for ever, until Ctrl-C or SIGTERM. Nothing but signed
+    bundles leaves this machine, and no code of the centre's is run on it.
+    """
+    from mos_client.errors import IdentityError
+    from mos_client.federation.joining import join_centre
+    from mos_client.store.enrolment import keep_welcome, read_welcome
+    from mos_client.store.home import SiteHome
+    from mos_client.store.releases import ReleaseStore
+    from mos_protocol.signed.keys import use_passphrase_file
+    from mos_runtime.files import read_whole
+    from mos_runtime.processes import stopping_on_signals
+
+    use_passphrase_file(passphrase_file)
+    site = SiteHome.open(home)
+    if welcome is not None:
+        content = read_whole(welcome, what="a welcome", max_bytes=_MAX_WELCOME_BYTES)
+        known = keep_welcome(site, content)
+    else:
+        found = read_welcome(site)
+        if found is None:
+            raise IdentityError(
+                f"{site.folder}: not admitted anywhere yet; pass the welcome that the "
+                "centre answered to your enrolment request"
+            )
+        known = found
+    held = ReleaseStore(site).held()
+    if until_release and held is not None and held.version >= until_release:
+        _say(f"release {held.version} is here already", json)
+        return
+    if not json:
+        _say(f"{known.site} joins the centre at {known.address}; Ctrl-C leaves", json)
+
+    def tell(event: "Event") -> bool:
+        if json:
+            line = {"event": event.kind, **event.facts}
+            sys.stdout.write(json_format.dumps(line, sort_keys=True) + "\n")
+            sys.stdout.flush()
+        elif event.kind in _LINES:
+            _say(_LINES[event.kind](event), json)
+        reached = event.kind == "release" and event.facts["version"]
+        return bool(until_release and reached and reached >= until_release)
+
+    with stopping_on_signals() as stopping:
+        join_centre(site, known, stopping=stopping, on_event=tell)
+    _say("left the centre", json)
+
+
+_MAX_WELCOME_BYTES: Final = 2**20
+
+_LINES: Final[dict[str, Callable[["Event"], str]]] = {
+    "connected": lambda _: "connected",
+    "not-connected": lambda event: f"not connected: {event.facts['reason']}",
+    "disconnected": lambda event: (
+        f"no connection; trying again in {event.facts['pause_seconds']:.0f} s"
+    ),
+    "silent": lambda event: (
+        f"nothing heard from {event.facts['address']} for a while; still trying"
+    ),
+    "sent": lambda event: (
+        f"sent <{event.facts['concept']}>, {event.facts['bytes']} bytes"
+    ),
+    "accepted": lambda event: f"the centre accepted <{event.facts['concept']}>",
+    "refused": lambda event: (
+        f"the centre refused <{event.facts['concept']}>: {event.facts['reason']}"
+    ),
+    "withdrawn": lambda event: f"the centre has withdrawn <{event.facts['concept']}>",
+    "key-changed": lambda event: (
+        f"the centre has taken up this site's new key {event.facts['key']}"
+    ),
+    "request-refused": lambda event: (
+        f"the centre refused a request: {event.facts['reason']}"
+    ),
+    "tune-started": lambda event: (
+        f"the centre asked for <{event.facts['concept']}>; tuning it"
+    ),
+    "tuned": lambda event: f"<{event.facts['concept']}> is tuned",
+    "tune-refused": lambda event: (
+        f"the centre asked for <{event.facts['concept']}>; refused: "
+        f"{event.facts['reason']}"
+    ),
+    "tune-failed": lambda event: f"tuning failed: {event.facts['error']}",
+    "release": lambda event: (
+        f"release {event.facts['version']} received: "
+        + (", ".join(event.facts["concepts"]) or "no concept is left")
+    ),
+    "release-refused": lambda event: f"a release was refused: {event.facts['reason']}",
+    "app-refused": lambda event: f"refused to run: {event.facts['reason']}",
+    "failed": lambda event: (
+        f"{event.facts['action']} failed here: {event.facts['error']}"
+    ),
+}
+
+
+def _say(line: str, json: bool) -> None:
+    if not json:
+        clock = time.strftime("%H:%M:%S")
+        console.print(f"{clock} {line}", markup=False, soft_wrap=True)

@@ -1,0 +1,74 @@
+"""`mos-client status`: how this site stands with its centre."""
+
+import time
+from typing import Any
+
+from mos_client.commands.options import HomeOption, JsonOption
+from mos_runtime.console import console, print_json
+
+
+def status(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Tell whose site this is, what waits, and which release is held."""
+    told = _told(home)
+    if json:
+        print_json(told)
+        return
+    name = told["site"] or "without a name yet"
+    console.print(f"site {name}, key {told['key'][:12]}", markup=False)
+    if told["centre"] is None:
+        console.print("not admitted anywhere; `mos-client enroll` asks for it")
+    else:
+        console.print(f"centre at {told['centre']}, key {told['centre_key'][:12]}")
+        console.print(_contact(told))
+        if told["not_connected"]:
+            line = f"not connected: {told['not_connected']}"
+            console.print(line, markup=False, soft_wrap=True)
+    for what, names in (("waiting", "outbox"), ("to be withdrawn", "withdrawals")):
+        if told[names]:
+            words = ", ".join(f"<{one}>" for one in told[names])
+            console.print(f"{what}: {words}", markup=False)
+    if told["key_change"]:
+        console.print("a change of key waits for the centre")
+    held = told["release"]
+    console.print(f"release {held} is held" if held else "no release yet")
+
+
+def _told(folder: Any) -> dict[str, Any]:
+    from mos_client.federation.joining import heard_at, is_joined
+    from mos_client.federation.supernode_contact import reason_of
+    from mos_client.store.centre_keys import centre_keys
+    from mos_client.store.enrolment import read_welcome
+    from mos_client.store.home import SiteHome
+    from mos_client.store.outbox import Outbox
+    from mos_client.store.releases import ReleaseStore
+    from mos_client.store.requests import Requests
+
+    site = SiteHome.open(folder)
+    welcome, store = read_welcome(site), ReleaseStore(site)
+    outbox, requests, held = Outbox(site), Requests(site).entries(), store.held()
+    keys = () if welcome is None else centre_keys(site, welcome)
+    return {
+        "site": site.name(),
+        "key": site.signing_key().public.key_id,
+        "centre": welcome and welcome.address,
+        "centre_key": keys[-1].key_id if keys else None,
+        "base": welcome and welcome.base,
+        "joined": is_joined(site),
+        "heard": heard_at(site),
+        "not_connected": reason_of(site.flower),
+        "outbox": [entry.concept for entry in outbox.entries()],
+        "accepted": [entry.concept for entry in outbox.sent()],
+        "refused": [entry.concept for entry in outbox.refused()],
+        "withdrawals": [entry.concept for entry in requests if entry.concept],
+        "key_change": any(not entry.concept for entry in requests),
+        "release": held and held.version,
+        "releases": list(store.versions()),
+    }
+
+
+def _contact(told: dict[str, Any]) -> str:
+    state = "joined" if told["joined"] else "not joined; `mos-client join` does"
+    if told["heard"] is None:
+        return f"{state}; the centre has never spoken to this site"
+    ago = max(0, round(time.time() - told["heard"]))
+    return f"{state}; the centre last spoke {ago} s ago"

@@ -1,0 +1,96 @@
+"""`mos-client import`: a LoRA of another tool becomes a concept."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mos_client.commands.options import JsonOption
+from mos_runtime.console import console, print_json
+
+
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Mix-of-Show's `.pth`, or a LoRA's `.safetensors`."),
+    ],
+    class_word: Annotated[
+        str, typer.Option(help="Ordinary word for the subject, as `cat`.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="The concept's name; the file's by default.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="The base it was made for.")] = "mini",
+    out: Annotated[
+        Path | None, typer.Option(help="The concept's file; NAME.safetensors here.")
+    ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="Textual inversion (`.safetensors`) that goes with a LoRA."),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Terms of use, recorded in it.")] = "",
+    drop_extra_layers: Annotated[
+        bool,
+        typer.Option(
+            "--drop-extra-layers",
+            help="Leave out layers that are no attention projections.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make a concept of a file of Mix-of-Show, kohya, PEFT or diffusers.
+
+    A LoRA without words of its own answers to <NAME> with the class word's vectors; of
+    `--class-word "sks dog"` both tokens are taken.
+    """
+    from mos_client.store.outbox import checked_terms
+    from mos_model.interop import import_concept
+    from mos_protocol.signed.blob import signature_path
+    from mos_runtime.errors import StorageError
+    from mos_runtime.files import write_atomically
+
+    checked_terms(licence=licence, class_word=class_word)
+    imported = import_concept(
+        file,
+        base=base,
+        class_word=class_word,
+        name=name,
+        words=words,
+        drop_extra=drop_extra_layers,
+        licence=licence,
+    )
+    concept = imported.concept
+    path = out or Path(f"{concept.facts.name}.safetensors")
+    if path.exists() and path.samefile(file):
+        raise StorageError(f"{path}: is the file that is read; choose another --out")
+    content = concept.to_bytes()
+    # An older signature would not be this concept's.
+    signature_path(path).unlink(missing_ok=True)
+    write_atomically(path, content)
+    if json:
+        result: dict[str, Any] = {
+            "concept": concept.facts.name,
+            "class_word": class_word,
+            "rank": concept.facts.rank,
+            "file": str(path),
+            "bytes": len(content),
+            "own_words": imported.own_words,
+            "dropped": list(imported.dropped),
+            "absent": list(imported.absent),
+        }
+        print_json(result)
+        return
+    if imported.dropped:
+        console.print(f"left out: {len(imported.dropped)} layers", markup=False)
+    if imported.absent:
+        console.print(
+            f"not adapted by it: {len(imported.absent)} attention layers; zero here",
+            markup=False,
+        )
+    if not imported.own_words:
+        console.print(f"no words in it: {class_word!r} stands in", markup=False)
+    console.print(
+        f"{path}: {len(content)} bytes; use it as <{concept.facts.name}> in prompts, "
+        f"and `mos-client share {path}` signs it",
+        markup=False,
+    )

@@ -1,0 +1,33 @@
+"""`mos-client layout`: look at a layout before anything is sampled."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mos_runtime.console import console, new_app
+
+layout = new_app("Layouts: what stands where in a picture.")
+
+
+@layout.command()
+def preview(
+    file: Annotated[Path, typer.Argument(help="The layout's JSON file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="PNG file; FILE.preview.png by default.")
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="WxH in pixels, where the file gives none.")
+    ] = "512x512",
+) -> None:
+    """Draw a layout's regions with their prompts."""
+    from mos_client.commands.sampling.sample import parsed_size
+    from mos_model.layouts.layout_file import read_layout
+    from mos_model.layouts.preview import layout_preview
+    from mos_model.layouts.record import png_bytes
+    from mos_runtime.files import write_atomically
+
+    picture = layout_preview(read_layout(file, size=parsed_size(size)))
+    path = out or file.with_suffix(".preview.png")
+    write_atomically(path, png_bytes(picture))
+    console.print(f"{path}", markup=False)

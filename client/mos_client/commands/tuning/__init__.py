@@ -1,0 +1,1 @@
+"""`tune` and what belongs to it."""

@@ -1,0 +1,1 @@
+"""A site's end of the federation: Flower's ClientApp and SuperNode."""

@@ -1,0 +1,195 @@
+"""Releases that came from the centre, on this site's disk.
+
+A release is checked whole (`mos_protocol.rules.trust`) before a byte of it is stored,
+and is held once its envelope is: payload first, envelope last. The newest few are
+kept; the newest of all is never dropped, for a next one must follow on it.
+"""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from mos_client.errors import IdentityError, StoreError
+from mos_client.store.centre_keys import centre_keys, trust
+from mos_client.store.enrolment import read_welcome
+from mos_client.store.home import SiteHome
+from mos_model.inventory import Inventory
+from mos_protocol.errors import ProtocolError
+from mos_protocol.rules.at_rest import release_as_signed
+from mos_protocol.rules.trust import HeldRelease, ReleaseTrust
+from mos_protocol.signed.enrolment import Welcome
+from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
+from mos_protocol.signed.release import Release, ReleaseFacts
+from mos_runtime.files import read_whole, write_atomically
+
+KEEP_RELEASES: Final = 10
+"""Kept where this site has not said how many."""
+
+_SUFFIX: Final = ".safetensors"
+_KEEP_FILE: Final = "keep"
+
+
+class ReleaseStore:
+    """The releases of one site; processes may share it."""
+
+    def __init__(self, home: SiteHome) -> None:
+        """The releases of `home`."""
+        self._home = home
+
+    def versions(self) -> tuple[int, ...]:
+        """The versions held, ascending."""
+        found = []
+        for path in self._home.releases.glob(f"*{_SUFFIX}.sig"):
+            digits = path.name.removesuffix(f"{_SUFFIX}.sig")
+            if digits.isdigit() and path.with_suffix("").is_file():
+                found.append(int(digits))
+        return tuple(sorted(found))
+
+    def held(self) -> HeldRelease | None:
+        """The newest release held: what a next one must follow on.
+
+        Raises:
+            MosError: its envelope is broken.
+        """
+        versions = self.versions()
+        if not versions:
+            return None
+        path = self._path(versions[-1])
+        signature = path.with_name(f"{path.name}.sig")
+        envelope = read_whole(
+            signature, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES
+        )
+        try:
+            digest = Release(envelope, b"").digest
+        except ProtocolError as error:
+            raise StoreError(
+                f"{signature}: {error}; delete it, and the centre sends it anew"
+            ) from error
+        return HeldRelease(versions[-1], digest)
+
+    def take(
+        self,
+        content: bytes,
+        *,
+        welcome: Welcome,
+        now: int | None = None,
+        inventory: Inventory | None = None,
+    ) -> ReleaseFacts:
+        """Check a release and keep it.
+
+        Args:
+            content: `Release.to_bytes()` as it came.
+            welcome: Whose releases this site trusts, and for which base.
+            now: Unix time, seconds; the clock's where None.
+            inventory: The base's names and shapes, where the base is at hand.
+
+        Raises:
+            ReleaseError: it is refused, with its reason; nothing changed.
+            StorageError: the disk is full, or the like; nothing changed.
+        """
+        moment = int(time.time()) if now is None else now
+        with self._home.lock():
+            held = self.held()
+            rules, trusted = ReleaseTrust(), centre_keys(self._home, welcome)[-1]
+            facts = rules.check(
+                content,
+                centre_key=trusted,
+                base=welcome.base,
+                inventory=inventory,
+                held=held,
+                now=moment,
+            )
+            trust(self._home, welcome, rules.signer(content, trusted))
+            if held is not None and facts.version == held.version:
+                return facts
+            path = self._path(facts.version)
+            try:
+                Release.from_bytes(content).write(path)
+            except BaseException:
+                path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                raise
+            self._prune()
+        return facts
+
+    @property
+    def keep(self) -> int:
+        """How many releases are kept."""
+        path = self._home.releases / _KEEP_FILE
+        if not path.is_file():
+            return KEEP_RELEASES
+        text = read_whole(path, what="a number of releases", max_bytes=64).strip()
+        if not text.isdigit() or int(text) < 1:
+            raise StoreError(
+                f"{path}: not a number above 0; `mos-client releases --keep` writes it"
+            )
+        return int(text)
+
+    def set_keep(self, number: int) -> None:
+        """Keep the newest `number` releases from now on, at least one.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with self._home.lock():
+            path = self._home.releases / _KEEP_FILE
+            write_atomically(path, f"{max(1, number)}\n".encode())
+            self._prune()
+
+    def _prune(self) -> None:
+        for version in self.versions()[: -self.keep]:
+            path = self._path(version)
+            path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+    def path(self, version: int | str = "newest") -> Path:
+        """The file of a release held; `sample` and other tools open it.
+
+        Args:
+            version: Its number, or "newest".
+
+        Raises:
+            StoreError: it is not held.
+        """
+        versions = self.versions()
+        if not versions:
+            raise StoreError(
+                f"{self._home.releases}: no release has come yet; `mos-client join` "
+                "receives them"
+            )
+        if version == "newest":
+            return self._path(versions[-1])
+        if not str(version).isdigit() or int(version) not in versions:
+            held = ", ".join(map(str, versions))
+            raise StoreError(f"release {version}: not held; there are {held}")
+        return self._path(int(version))
+
+    def read(self, version: int | str = "newest") -> Release:
+        """A release held, verified by the centre's key once more.
+
+        Args:
+            version: Its number, or "newest".
+
+        Raises:
+            StoreError: it is not held.
+            IdentityError: this site has no welcome, so no key to verify by.
+            ProtocolError: its files are not what the centre signed.
+        """
+        path = self.path(version)
+        welcome = read_welcome(self._home)
+        if welcome is None:
+            raise IdentityError(
+                f"{self._home.welcome_path}: there is none, so nothing tells the "
+                "centre's key; `mos-client join` a welcome"
+            )
+        release = Release.read(path)
+        try:
+            keys = {key.key_id: key for key in centre_keys(self._home, welcome)}
+            signer = release.sealed().key_id
+            release_as_signed(release, keys.get(signer, welcome.centre_key))
+        except ProtocolError as error:
+            raise type(error)(f"{path}: {error}") from error
+        return release
+
+    def _path(self, version: int) -> Path:
+        return self._home.releases / f"{version:04d}{_SUFFIX}"

@@ -1,0 +1,1 @@
+"""What surrounds a tuning run: checkpoints, processes, memory, previews."""

@@ -1,0 +1,1 @@
+"""The laboratory: simulation, demo and evaluation, above client and server."""

@@ -1,0 +1,145 @@
+"""An evaluation from its subjects to its tables.
+
+In order: the subjects are read, or made: a federation is simulated on individuals of
+the mini world, each site tuning one. Then every table that is asked for, finding by
+finding; what an earlier run found is not sought again. The tables are written last.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from mos_lab.errors import EvaluationError
+from mos_lab.evaluation.cache import Cells
+from mos_lab.evaluation.config import Asked
+from mos_lab.evaluation.fusion_table import Bench
+from mos_lab.evaluation.measuring import Sampled
+from mos_lab.evaluation.settings_table import CONCEPTS
+from mos_lab.evaluation.subjects import read_subjects
+from mos_lab.evaluation.tables import TOGETHER, Counter, Evaluation, Tables
+from mos_lab.simulation.simulation import OnProgress, simulate
+from mos_model.base import Base, load_base
+from mos_model.devices import pick_device
+from mos_model.metrics import load_metrics
+from mos_zoo.world.individuals import ALIKE, MIXED, write_individuals
+
+_SUBJECTS: Final = "subjects"
+_PLAIN: Final = "plain"
+
+
+def evaluate(
+    asked: Asked,
+    out: Path,
+    *,
+    on_progress: OnProgress = lambda _: None,
+    on_table: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+) -> Evaluation:
+    """Find everything that is asked, or go on where an earlier run stopped.
+
+    Args:
+        asked: What to find.
+        out: The folder for everything.
+        on_progress: Told where a simulated federation stands.
+        on_table: Told what is being found, and how many pictures are drawn of how many.
+
+    Raises:
+        EvaluationError: too few concepts for what is asked.
+        MosError: the base, the metrics or the concepts cannot be used.
+    """
+    base = load_base(asked.base, device=pick_device(asked.device))
+    metrics = load_metrics(asked.metrics)
+    wanted = _wanted(asked)
+    folder = asked.subjects or out / _SUBJECTS
+    if asked.subjects is None:
+        _make_subjects(asked, wanted, out, on_progress)
+    subjects = read_subjects(folder)
+    plan = Sampled(seeds=tuple(range(asked.seeds)), side=_side(base), steps=asked.steps)
+    counter = Counter(on_table)
+    bench = Bench(
+        base,
+        metrics,
+        plan,
+        Cells(out / "found", _circumstances(asked, base, plan)),
+        counter.drawn,
+        lambda name, shown: _keep_grid(out / "grids" / f"{name}.png", shown),
+    )
+    return Tables(asked, bench, subjects, counter, out / _PLAIN).find()
+
+
+def _wanted(asked: Asked) -> list[str]:
+    """Names of the mini world's individuals that the tables need."""
+    most = max(asked.counts) if "fusion" in asked.tables else 0
+    if "tuning" in asked.tables:
+        most = max(most, 6)
+    if "settings" in asked.tables:
+        most = max(most, CONCEPTS)
+    if "regions" in asked.tables:
+        most = max(most, TOGETHER)
+    if most > len(MIXED):
+        raise EvaluationError(
+            f"{most} concepts asked for; the mini world has {len(MIXED)} individuals "
+            "for evaluation; pass more with --subjects"
+        )
+    alike = list(ALIKE) if "regions" in asked.tables else []
+    return [*MIXED[:most], *alike]
+
+
+def _make_subjects(
+    asked: Asked, wanted: Sequence[str], out: Path, on_progress: OnProgress
+) -> None:
+    """Tune what is missing, each concept by a simulated site of its own."""
+    made = out / _SUBJECTS
+    missing = [n for n in wanted if not (made / n / f"{n}.safetensors").is_file()]
+    if not missing:
+        return
+    sites = {f"{name}-site": name for name in missing}
+    pictures = out / "pictures"
+    shutil.rmtree(pictures, ignore_errors=True)
+    write_individuals(pictures, sites)
+    federation = out / "federation"
+    outcome = simulate(
+        pictures,
+        federation,
+        base=asked.base,
+        steps=asked.tune_steps,
+        on_progress=on_progress,
+    )
+    for site in outcome.sites:
+        name = sites[site.site]
+        if not site.concept_file:
+            raise EvaluationError(f"site {site.site} tuned nothing: {site.reason}")
+        beside = made / f".{name}.part"
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(pictures / site.site, beside)
+        source = federation / site.concept_file
+        shutil.copyfile(source, beside / f"{name}.safetensors")
+        shutil.rmtree(made / name, ignore_errors=True)
+        beside.rename(made / name)
+
+
+def _circumstances(asked: Asked, base: Base, plan: Sampled) -> dict[str, Any]:
+    elsewhere = {} if base.device.type == "cpu" else {"device": base.device.type}
+    return elsewhere | {
+        "base": base.inventory.base,
+        "sample": dict(base.defaults.get("sample", {})),
+        "metrics": asked.metrics,
+        "plan": asdict(plan),
+    }
+
+
+def _side(base: Base) -> int:
+    return int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
+
+
+def _keep_grid(path: Path, shown: Mapping[str, Sequence[Image.Image]]) -> None:
+    """All pictures of a finding, one row a concept."""
+    rows = [np.concatenate([np.asarray(p) for p in row], 1) for row in shown.values()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part.png")
+    Image.fromarray(np.concatenate(rows)).save(beside)
+    beside.replace(path)

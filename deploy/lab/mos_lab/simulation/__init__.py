@@ -1,0 +1,1 @@
+"""A whole federation on one machine, on Flower's simulation engine."""

@@ -1,0 +1,1 @@
+"""The models of the mini zoo and the stage that trains each."""

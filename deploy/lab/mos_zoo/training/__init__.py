@@ -1,0 +1,1 @@
+"""The training loop of the mini bases, its data, checkpoints and optimiser."""

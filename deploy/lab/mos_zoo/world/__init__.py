@@ -1,0 +1,1 @@
+"""The procedural world of illustrations that the mini base is trained on."""

@@ -1,0 +1,1 @@
+"""Canonical bytes: one encoding for each value, any other is refused."""

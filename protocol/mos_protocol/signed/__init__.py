@@ -1,0 +1,1 @@
+"""What is signed, by which keys: envelopes, bundles, releases, statements."""

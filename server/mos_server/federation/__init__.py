@@ -1,0 +1,1 @@
+"""The centre's end of the federation: Flower's ServerApp, admission, publishing."""

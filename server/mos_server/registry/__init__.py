@@ -1,0 +1,1 @@
+"""What the centre keeps: sites, bundles, releases, keys."""

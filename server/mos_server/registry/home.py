@@ -1,0 +1,136 @@
+"""Where a centre keeps what must outlive it.
+
+HOME/
+    centre.key            the centre's Ed25519 signing key, mode 0600
+    endorsements/         how each earlier signing key named the next one
+    registry.sqlite       sites, bundles, refusals, releases
+    blobs/<sha256>        every admitted bundle, by the digest of its content
+    refused/<sha256>.*    bundles refused, each with its reason
+    releases/0001.*       payload, envelope and fusion report of every release
+    ledger/               what fusion knows of every concept; saved work, may be deleted
+    tls/                  the centre's own CA and server certificate
+    flower/               Flower's disposable state
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from mos_protocol.signed.keys import SigningKey, load_key, save_key
+from mos_runtime.errors import StorageError
+from mos_runtime.locking import locked
+from mos_server.errors import CentreError
+
+HOME_VARIABLE: Final = "MOS_CENTRE_HOME"
+
+
+@dataclass(frozen=True)
+class CentreHome:
+    """The folders of one centre."""
+
+    folder: Path
+
+    @staticmethod
+    def default_folder() -> Path:
+        """`$MOS_CENTRE_HOME`, else a folder among the user's data."""
+        named = os.environ.get(HOME_VARIABLE)
+        if named:
+            return Path(named)
+        return platformdirs.user_data_path("mix-of-show") / "centre"
+
+    @staticmethod
+    def open(folder: Path | None = None, *, create: bool = False) -> "CentreHome":
+        """A centre's home; its signing key is made at first use.
+
+        Args:
+            folder: Where it is; `default_folder()` where None.
+            create: Make it where it is not there yet.
+
+        Raises:
+            CentreError: it is not there and not to be made.
+            StorageError: it cannot be written.
+        """
+        home = CentreHome(folder or CentreHome.default_folder())
+        if home.signing_key_path.is_file():
+            return home
+        if not create:
+            raise CentreError(
+                f"{home.folder}: no centre has its home there; `mos-server admit` or "
+                f"`mos-server serve` make one, or pass --home (or set {HOME_VARIABLE})"
+            )
+        try:
+            home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{home.folder}: cannot be created: {error.strerror}"
+            ) from error
+        with locked(home.folder / ".lock"):
+            if not home.signing_key_path.is_file():
+                save_key(home.signing_key_path, SigningKey.generate())
+        return home
+
+    def signing_key(self) -> SigningKey:
+        """The key that signs releases.
+
+        Raises:
+            MosError: the key file is missing or broken.
+        """
+        return load_key(self.signing_key_path)
+
+    @property
+    def signing_key_path(self) -> Path:
+        """The centre's private key, PEM."""
+        return self.folder / "centre.key"
+
+    @property
+    def endorsements(self) -> Path:
+        """Envelopes by which earlier keys lead to the present one."""
+        return self.folder / "endorsements"
+
+    @property
+    def serving_lock(self) -> Path:
+        """Held by `mos-server serve`, so that no second one serves from here."""
+        return self.folder / "serving.lock"
+
+    @property
+    def live_path(self) -> Path:
+        """What `mos-server serve` tells of itself while it runs, JSON."""
+        return self.flower / "live.json"
+
+    @property
+    def database_path(self) -> Path:
+        """The registry's SQLite file."""
+        return self.folder / "registry.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Admitted bundles, one file each, named by SHA-256 of the file."""
+        return self.folder / "blobs"
+
+    @property
+    def refused(self) -> Path:
+        """Refused bundles, kept aside."""
+        return self.folder / "refused"
+
+    @property
+    def releases(self) -> Path:
+        """Releases, `0001.safetensors` with `.sig` beside it, and so on."""
+        return self.folder / "releases"
+
+    @property
+    def ledger(self) -> Path:
+        """Fusion's ledger; made anew from the bundles where it is gone."""
+        return self.folder / "ledger"
+
+    @property
+    def tls(self) -> Path:
+        """The centre's certificates."""
+        return self.folder / "tls"
+
+    @property
+    def flower(self) -> Path:
+        """Flower's own state; may be deleted while nothing runs."""
+        return self.folder / "flower"

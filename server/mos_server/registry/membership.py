@@ -1,0 +1,100 @@
+"""Who is a site, under which key, within one transaction of the registry.
+
+A site is a row of keys: each names the next as its successor, and only the newest can
+sign. Concepts belong to the site, so a newer key replaces and withdraws what an older
+one of the same site brought; a site of the same name that is no successor does not.
+"""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mos_protocol.errors import AdmissionError, Reason
+from mos_protocol.signed.keys import VerifyKey
+from mos_server.errors import RegistryError
+from mos_server.registry.records import SiteRecord
+from mos_server.registry.tables import SiteRow
+
+
+def keys_of(session: Session, key_id: str) -> frozenset[str]:
+    """A key's id and those of all keys that the same site had before it."""
+    before = {
+        row.successor: row.key_id
+        for row in session.scalars(select(SiteRow).where(SiteRow.successor != ""))
+    }
+    found = [key_id]
+    while found[-1] in before:
+        found.append(before[found[-1]])
+    return frozenset(found)
+
+
+def site_record(row: SiteRow) -> SiteRecord:
+    """A row as plain values."""
+    return SiteRecord(
+        name=row.name,
+        key=VerifyKey.from_raw(row.key),
+        node_key=row.node_key,
+        revoked=row.revoked,
+        kept=row.kept,
+        successor=row.successor,
+        counter=row.counter,
+        admitted=row.admitted,
+    )
+
+
+def check_admission(row: SiteRow, name: str, key: VerifyKey, node_key: bytes) -> None:
+    """Refuse a newcomer that a site already admitted stands in the way of.
+
+    Raises:
+        RegistryError: it does.
+    """
+    if row.key_id == key.key_id:
+        if row.revoked:
+            raise RegistryError(
+                f"site {name!r}: key {key.short} was revoked and stays so; the site "
+                "enrols with a new home and so with a new key"
+            )
+        if row.name != name:
+            raise RegistryError(
+                f"site {name!r}: key {key.short} is already admitted as {row.name!r}"
+            )
+        return
+    if row.successor:
+        return
+    if row.name == name and not row.revoked:
+        raise RegistryError(
+            f"site {name!r}: the name is taken by key {row.key_id[:12]}; revoke that "
+            "site first, or let the new one enrol under another name"
+        )
+    if row.name == name and row.kept:
+        raise RegistryError(
+            f"site {name!r}: concepts of a revoked site of that name are still fused; "
+            f"`mos-server revoke {name} --withdraw-concepts` first, or let the new "
+            "one enrol under another name"
+        )
+    if row.node_key == node_key:
+        raise RegistryError(
+            f"site {name!r}: its node key is already site {row.name!r}'s; the site "
+            "enrols with a home of its own"
+        )
+
+
+def check_still_welcome(site: SiteRow | None, counter: int, key_id: str) -> SiteRow:
+    """The site, unless it was revoked or its counter passed since it was looked at.
+
+    Raises:
+        AdmissionError: one or the other.
+    """
+    if site is None:
+        raise AdmissionError(
+            Reason.UNKNOWN_SIGNER, f"key {key_id[:12]} was never admitted"
+        )
+    if site.revoked:
+        raise AdmissionError(
+            Reason.REVOKED_SIGNER, f"site {site.name!r} was revoked meanwhile"
+        )
+    if counter <= site.counter:
+        reason = Reason.REPLAYED if counter == site.counter else Reason.ROLLED_BACK
+        raise AdmissionError(
+            reason, f"counter {counter}: {site.counter} was accepted meanwhile"
+        )
+    return site

@@ -1,0 +1,176 @@
+"""Published releases: their files, and their rows in the registry's database.
+
+The files are written inside the transaction that names them, payload first, envelope
+last, and taken away again where it fails. Of an old release only the envelope is kept,
+so that the chain from the first release to the newest can always be verified.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from mos_protocol.encoding.canonical import sha256
+from mos_protocol.signed.blob import signature_path
+from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
+from mos_protocol.signed.release import Release, ReleaseFacts, release_facts
+from mos_runtime.files import read_whole, write_atomically
+from mos_server.errors import RegistryError
+from mos_server.registry.database import Database
+from mos_server.registry.records import ReleaseRecord
+from mos_server.registry.tables import ReleasedBundleRow, ReleaseRow
+
+
+class Published:
+    """The releases of one centre, part of its registry."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        """Releases whose files are in `folder`."""
+        self._folder, self._database = folder, database
+
+    def add(
+        self,
+        release: Release,
+        facts: ReleaseFacts,
+        *,
+        report: Mapping[str, Any] | None,
+    ) -> ReleaseRecord:
+        """Store the next release; see `Registry.add_release`."""
+        with self._database.writing() as session:
+            newest = session.scalars(_newest()).first()
+            expected = 1 if newest is None else newest.version + 1
+            previous = "" if newest is None else newest.digest
+            if (facts.version, facts.previous_sha256) != (expected, previous):
+                raise RegistryError(
+                    f"release {facts.version} does not follow on release "
+                    f"{expected - 1}; another process published meanwhile, publish anew"
+                )
+            row = _row(release, facts)
+            self._write(release, facts.version, report)
+            try:
+                session.add(row)
+                session.flush()
+            except BaseException:
+                self._remove(facts.version)
+                raise
+            return self._record(row)
+
+    def newest(self) -> ReleaseRecord | None:
+        """See `Registry.newest_release`."""
+        with self._database.reading() as session:
+            row = session.scalars(_newest()).first()
+            return None if row is None else self._record(row)
+
+    def all(self) -> tuple[ReleaseRecord, ...]:
+        """See `Registry.releases`."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.version))
+            return tuple(self._record(row) for row in rows)
+
+    def read(self, version: int) -> Release:
+        """See `Registry.release`."""
+        with self._database.reading() as session:
+            if session.get(ReleaseRow, version) is None:
+                raise RegistryError(
+                    f"release {version}: there is none; `mos-server releases` lists "
+                    "them"
+                )
+        if not self._path(version).is_file():
+            raise RegistryError(
+                f"release {version}: only its envelope is kept; `mos-server serve "
+                "--keep-releases` decides how many are kept whole"
+            )
+        return Release.read(self._path(version))
+
+    def prune(self, keep: int) -> tuple[int, ...]:
+        """See `Registry.prune_releases`."""
+        versions = [release.version for release in self.all() if release.whole]
+        gone = versions[: max(0, len(versions) - keep)]
+        for version in gone:
+            self._path(version).unlink(missing_ok=True)
+            self._report_path(version).unlink(missing_ok=True)
+        return tuple(gone)
+
+    def check_chain(self) -> int:
+        """See `Registry.check_chain`."""
+        before, releases = "", self.all()
+        for number, record in enumerate(releases, 1):
+            signature = signature_path(record.path)
+            envelope = read_whole(
+                signature, what="a release's envelope", max_bytes=MAX_ENVELOPE_BYTES
+            )
+            sealed = Release(envelope, b"").sealed()
+            facts = release_facts(sealed.payload)
+            said = (sha256(sealed.payload), facts.version, facts.previous_sha256)
+            if said != (record.digest, number, before):
+                raise RegistryError(
+                    f"{signature}: not the envelope of release {number} that was "
+                    "published here; restore it from a copy"
+                )
+            before = record.digest
+        return len(releases)
+
+    def _write(
+        self, release: Release, version: int, report: Mapping[str, Any] | None
+    ) -> None:
+        try:
+            if report is not None:
+                text = json.dumps(dict(report), indent=1)
+                write_atomically(self._report_path(version), text.encode())
+            release.write(self._path(version))
+        except BaseException:
+            self._remove(version)
+            raise
+
+    def _remove(self, version: int) -> None:
+        path = self._path(version)
+        path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        self._report_path(version).unlink(missing_ok=True)
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{version:04d}.safetensors"
+
+    def _report_path(self, version: int) -> Path:
+        return self._folder / f"{version:04d}.report.json"
+
+    def _record(self, row: ReleaseRow) -> ReleaseRecord:
+        return ReleaseRecord(
+            version=row.version,
+            digest=row.digest,
+            path=self._path(row.version),
+            base=row.base,
+            created=row.created,
+            expires=row.expires,
+            size=row.size,
+            concepts=tuple(sorted(f"{b.site}/{b.concept}" for b in row.bundles)),
+            bundles=frozenset(bundle.digest for bundle in row.bundles),
+            signer=row.signer,
+            whole=self._path(row.version).is_file(),
+        )
+
+
+def _newest() -> Select[ReleaseRow]:
+    return select(ReleaseRow).order_by(ReleaseRow.version.desc()).limit(1)
+
+
+def _row(release: Release, facts: ReleaseFacts) -> ReleaseRow:
+    return ReleaseRow(
+        version=facts.version,
+        digest=release.digest,
+        base=facts.base,
+        created=facts.created,
+        expires=facts.expires,
+        size=len(release.payload),
+        signer=release.sealed().key_id,
+        bundles=[
+            ReleasedBundleRow(
+                digest=concept.bundle_sha256,
+                site=concept.site,
+                concept=concept.concept,
+            )
+            for concept in facts.concepts
+        ],
+    )

@@ -1,0 +1,82 @@
+"""What sites state besides bundles, written into the registry's database."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mos_protocol.errors import AdmissionError, Reason
+from mos_protocol.rules.statement_admission import AdmittedStatement
+from mos_protocol.signed.statement import Rotation, Withdrawal
+from mos_server.registry.membership import check_still_welcome, keys_of
+from mos_server.registry.tables import BundleRow, RotationRow, SiteRow, WithdrawalRow
+
+
+def record_statement(
+    session: Session, admitted: AdmittedStatement, now: int, *, withdrawn: str
+) -> None:
+    """Do what a site has stated, within one transaction.
+
+    Args:
+        session: A writing one.
+        admitted: What `admit_statement` returned.
+        now: Unix time, seconds.
+        withdrawn: State of a bundle that was withdrawn.
+
+    Raises:
+        AdmissionError: the site was revoked, or its counter passed, since then; or the
+            new key is one that the centre knows already.
+    """
+    statement, key_id = admitted.statement, admitted.site.key.key_id
+    site = check_still_welcome(session.get(SiteRow, key_id), statement.counter, key_id)
+    site.counter = statement.counter
+    digest = admitted.signed.digest
+    if isinstance(statement, Withdrawal):
+        keys = keys_of(session, key_id)
+        for row in session.scalars(
+            select(BundleRow).where(
+                BundleRow.key_id.in_(keys), BundleRow.concept == statement.concept
+            )
+        ):
+            row.state = withdrawn
+        session.add(
+            WithdrawalRow(
+                digest=digest,
+                key_id=key_id,
+                concept=statement.concept,
+                counter=statement.counter,
+                received=now,
+            )
+        )
+        return
+    _change_key(session, site, statement, digest, now)
+
+
+def _change_key(
+    session: Session, site: SiteRow, rotation: Rotation, digest: str, now: int
+) -> None:
+    new = rotation.new_key
+    if session.get(SiteRow, new.key_id) is not None:
+        raise AdmissionError(
+            Reason.OUT_OF_BOUNDS, f"the new key {new.short} is known here already"
+        )
+    session.add(
+        SiteRow(
+            key_id=new.key_id,
+            name=site.name,
+            key=new.raw,
+            node_key=site.node_key,
+            revoked=False,
+            counter=rotation.counter,
+            admitted=now,
+        )
+    )
+    # What the old key brought stays, and nothing more comes by it.
+    site.revoked, site.kept, site.successor = True, True, new.key_id
+    session.add(
+        RotationRow(
+            digest=digest,
+            key_id=site.key_id,
+            successor=new.key_id,
+            counter=rotation.counter,
+            received=now,
+        )
+    )

@@ -1,0 +1,1 @@
+"""`mos-server serve`: the supervised SuperLink, TLS, monitoring, status."""

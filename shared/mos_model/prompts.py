@@ -1,0 +1,219 @@
+"""From prompts with placeholders to encodings, one per cross-attention block.
+
+`<rex>` in a prompt stands for two tokens, V_rand and V_class (Mix-of-Show, section
+3.1), each with one vector per cross-attention block. A prompt with a placeholder is
+therefore encoded L times, any other once. Nothing is cut off silently: a prompt that
+needs more than T tokens is refused.
+
+The placeholders' token ids never reach the encoder: an ordinary id takes their place,
+and a hook on the token embedding puts the concept's vectors there. No embedding table
+is resized or trained, and CLIP still finds its end token.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mos_model.base import Base
+from mos_model.concept import FusedModel, LayerwiseEmbeddings
+from mos_model.errors import PromptError
+from mos_model.layerwise import stack_layers
+
+_PLACEHOLDER: Final = re.compile(r"<([^<>\s]+)>")
+_ROWS: Final = 2  # V_rand and V_class
+
+
+def placeholders(prompt: str) -> tuple[str, ...]:
+    """The names between angle brackets in `prompt`, in order, with repeats."""
+    return tuple(_PLACEHOLDER.findall(prompt))
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A prompt as token ids, with an ordinary id where a concept's vectors go."""
+
+    ids: tuple[int, ...]
+    """T ids: start, words, end, padding."""
+
+    concepts: tuple[tuple[int, str], ...]
+    """(first position, name) of every placeholder; it covers two positions."""
+
+    end: int
+    """Position of the end token."""
+
+    def concept_positions(self) -> tuple[int, ...]:
+        """Positions of every V_rand and V_class in the prompt."""
+        return tuple(first + row for first, _ in self.concepts for row in range(_ROWS))
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """What the UNet reads of N prompts."""
+
+    hidden: Float[Tensor, "n layers tokens width"]
+    pooled: Float[Tensor, "n pooled"] | None
+    """SDXL's pooled text, the mean over a prompt's layer-wise variants."""
+
+    def stacked(self) -> Float[Tensor, "n layers_tokens width"]:
+        """`hidden` in the form that `layerwise.layerwise` takes."""
+        return stack_layers(self.hidden)
+
+
+class PromptEncoder:
+    """Encodes prompts on a base with the words of some concepts.
+
+    The embeddings are read at every call, so parameters in training work as they are,
+    and gradients flow into them.
+    """
+
+    def __init__(
+        self, base: Base, embeddings: Mapping[str, LayerwiseEmbeddings]
+    ) -> None:
+        """Take the base's encoders and the concepts' words.
+
+        Args:
+            base: The base whose text encoder(s) encode, as they are at each call.
+            embeddings: Placeholder name -> encoder name -> [2, L, D], or [2, 1, D]
+                where all layers read alike; a prompt of such words is encoded once.
+        """
+        self._base = base
+        self._embeddings = embeddings
+
+    @staticmethod
+    def of(base: Base, model: FusedModel) -> "PromptEncoder":
+        """An encoder with the words of a fused model.
+
+        `<site/name>` always works, `<name>` where one site alone has that name.
+        """
+        words: dict[str, LayerwiseEmbeddings] = {}
+        for concept in model.concepts:
+            words[concept.key] = concept.embeddings
+            if sum(other.name == concept.name for other in model.concepts) == 1:
+                words[concept.name] = concept.embeddings
+        return PromptEncoder(base, words)
+
+    def encode(self, prompts: Sequence[str]) -> EncodedPrompts:
+        """Encode prompts; equal ones are encoded once.
+
+        Raises:
+            PromptError: an unknown placeholder, or more tokens than the base takes.
+        """
+        unique = list(dict.fromkeys(prompts))
+        parts = [
+            self._encode_with(encoder, [self.tokenize(p, encoder) for p in unique])
+            for encoder in self._base.text_encoders
+        ]
+        order = torch.tensor([unique.index(prompt) for prompt in prompts])
+        hidden = torch.cat([hidden for hidden, _ in parts], dim=-1)
+        order = order.to(hidden.device)
+        pooled = parts[-1][1]
+        return EncodedPrompts(hidden[order], None if pooled is None else pooled[order])
+
+    def tokenize(self, prompt: str, encoder: str = "text_encoder") -> TokenizedPrompt:
+        """Token ids and concept positions of one prompt.
+
+        Raises:
+            PromptError: an unknown placeholder, or more tokens than the base takes.
+        """
+        tokenizer = self._base.tokenizers[encoder]
+        ids: list[int] = [tokenizer.bos_token_id]
+        concepts: list[tuple[int, str]] = []
+        for index, piece in enumerate(_PLACEHOLDER.split(prompt)):
+            if index % 2 == 0:
+                ids += tokenizer(piece, add_special_tokens=False).input_ids
+                continue
+            if piece not in self._embeddings:
+                raise PromptError(self._unknown(piece))
+            concepts.append((len(ids), piece))
+            ids += [tokenizer.bos_token_id] * _ROWS
+        limit = self._base.tokens
+        if len(ids) + 1 > limit:
+            raise PromptError(
+                f"the prompt needs {len(ids) + 1} tokens, the base takes {limit}: "
+                f"shorten {prompt[:60]!r}"
+            )
+        end = len(ids)
+        padding = [tokenizer.pad_token_id] * (limit - end - 1)
+        return TokenizedPrompt(
+            (*ids, tokenizer.eos_token_id, *padding), tuple(concepts), end
+        )
+
+    def _encode_with(
+        self, encoder: str, prompts: Sequence[TokenizedPrompt]
+    ) -> tuple[
+        Float[Tensor, "n layers tokens width"], Float[Tensor, "n pooled"] | None
+    ]:
+        """Encode with one text encoder; L variants where a concept is named."""
+        layers = self._base.inventory.layers
+        counts = [self._variants(p, encoder) for p in prompts]
+        variants = [
+            (p, v) for p, n in zip(prompts, counts, strict=True) for v in range(n)
+        ]
+        rows = torch.tensor([p.ids for p, _ in variants], device=self._base.device)
+        places: list[tuple[int, int]] = []
+        vectors: list[Float[Tensor, " width"]] = []
+        for row, (prompt, layer) in enumerate(variants):
+            for first, name in prompt.concepts:
+                words = self._embeddings[name][encoder]
+                for k in range(_ROWS):
+                    places.append((row, first + k))
+                    vectors.append(words[k, min(layer, words.shape[1] - 1)])
+        model = self._base.text_encoders[encoder]
+        with _overwritten(model.get_input_embeddings(), places, vectors):
+            hidden, pooled = _run(model, rows, penultimate=self._base.is_xl)
+        hidden = torch.stack(
+            [part.expand(layers, -1, -1) for part in torch.split(hidden, counts)]
+        )
+        if pooled is not None:
+            pooled = torch.stack([part.mean(0) for part in torch.split(pooled, counts)])
+        return hidden, pooled
+
+    def _variants(self, prompt: TokenizedPrompt, encoder: str) -> int:
+        """How many encodings a prompt needs: L, or 1 where all layers read alike."""
+        words = [self._embeddings[name][encoder] for _, name in prompt.concepts]
+        return max((own.shape[1] for own in words), default=1)
+
+    def _unknown(self, name: str) -> str:
+        same = sorted(n for n in self._embeddings if n.endswith(f"/{name}"))
+        if same:
+            return f"<{name}> may be {' or '.join(f'<{n}>' for n in same)}; say which"
+        known = ", ".join(f"<{n}>" for n in sorted(self._embeddings)) or "none"
+        return f"<{name}> names no concept at hand; known: {known}"
+
+
+def _run(
+    model: Any, ids: Tensor, *, penultimate: bool
+) -> tuple[Float[Tensor, "rows tokens width"], Float[Tensor, "rows pooled"] | None]:
+    """The features the UNet reads: SD's last normed layer, SDXL's last but one."""
+    if not penultimate:
+        return model(ids).last_hidden_state, None
+    output = model(ids, output_hidden_states=True)
+    return output.hidden_states[-2], getattr(output, "text_embeds", None)
+
+
+@contextmanager
+def _overwritten(
+    embedding: nn.Module,
+    places: Sequence[tuple[int, int]],
+    vectors: Sequence[Float[Tensor, " width"]],
+) -> Iterator[None]:
+    """Let `embedding` give `vectors` at (row, position) `places`."""
+    if not places:
+        yield
+        return
+
+    def put_vectors(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        index = torch.tensor(places, device=output.device).unbind(1)
+        return output.index_put(index, torch.stack(list(vectors)).to(output))
+
+    handle = embedding.register_forward_hook(put_vectors)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,330 @@
+"""Pictures from a base with a fused model on it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from typing import Any, Final, Unpack
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from mos_model.applying import applied, check_base
+from mos_model.base import Base
+from mos_model.concept import FusedModel
+from mos_model.errors import LayoutError
+from mos_model.layerwise import layerwise
+from mos_model.layouts.layout import Layout
+from mos_model.prompts import EncodedPrompts, PromptEncoder
+from mos_model.sampling.attention import RegionalTexts, regional_attention
+from mos_model.sampling.control_models import ControlModels
+from mos_model.sampling.controls import controlled
+from mos_model.sampling.prompting import all_prompts, part_prompts
+from mos_model.sampling.schedulers import scheduler_named
+from mos_model.sampling.settings import Given, SamplingSettings
+from mos_model.sampling.shares import Shares
+
+OnStep = Callable[[], None]
+OnStepEnd = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
+"""diffusers' own `callback_on_step_end`: pipeline, step, timestep, tensors."""
+
+_PIPELINE_FACTOR: Final = 8  # diffusers' pipelines take no other sides
+_LEAST_SEED: Final = -(2**63)
+_MOST_SEED: Final = 2**64 - 1
+"""What `torch.Generator` takes."""
+
+
+class Sampler:
+    """A base ready to sample, with a fused model merged in (see `sampling`)."""
+
+    def __init__(self, base: Base, encoder: PromptEncoder) -> None:
+        """Take a base and the words at hand; use `sampling` to make one."""
+        self._base, self._encoder = base, encoder
+        self._controls = ControlModels(base)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        layouts: Layout | Sequence[Layout],
+        *,
+        seeds: Sequence[int],
+        batch_size: int = 16,
+        on_step: OnStep = lambda: None,
+        callback_on_step_end: OnStepEnd | None = None,
+        **settings: Unpack[Given],
+    ) -> list[Image.Image]:
+        """One picture a seed.
+
+        Args:
+            layouts: One for all seeds, or one for each of them, all of one size.
+            seeds: Of each picture's first noise; drawn on the CPU, so that every
+                device starts alike. A picture does not depend on its neighbours in
+                the batch, up to rounding.
+            batch_size: Pictures sampled at once.
+            on_step: Called after every step of every batch (see `batches`).
+            callback_on_step_end: diffusers' own, called before `on_step`.
+            settings: See `SamplingSettings`; the base's own by default.
+
+        Raises:
+            LayoutError: a size the base cannot draw, an unknown scheduler, a seed that
+                is no whole number of 64 bits, or a layout that contradicts itself.
+            PromptError: an unknown placeholder, or a prompt that is too long.
+        """
+        chosen = SamplingSettings.of(self._base, settings)
+        every = self._one_each(layouts, seeds)
+        _check_seeds(seeds)
+        own = self._base.pipeline.scheduler
+        scheduler_named(chosen.scheduler, own, steps=chosen.steps)
+        for layout in dict.fromkeys(every):
+            self.check(layout, exclude_others=chosen.exclude_others)
+        pictures: list[Image.Image] = []
+        for first, last in _batches(every, batch_size):
+            batch = _Batch(
+                self._base, self._encoder, self._controls, every[first:last], chosen
+            )
+            pictures += batch.sample(seeds[first:last], on_step, callback_on_step_end)
+        return pictures
+
+    def batches(
+        self,
+        layouts: Layout | Sequence[Layout],
+        *,
+        seeds: Sequence[int],
+        batch_size: int = 16,
+    ) -> int:
+        """In how many batches `sample` draws these."""
+        return len(_batches(self._one_each(layouts, seeds), batch_size))
+
+    def check(self, layout: Layout, *, exclude_others: bool = False) -> None:
+        """Refuse a layout that cannot be sampled, before any time is spent on it.
+
+        Raises:
+            LayoutError: a size the base cannot draw, or a layout that contradicts
+                itself.
+            PromptError: an unknown placeholder, or a prompt that is too long.
+        """
+        _check_size(layout, self._base.pipeline.vae_scale_factor)
+        layout.coverages()
+        layout.check_controls()
+        self._controls.of(layout)
+        for prompt in all_prompts(layout, exclude_others=exclude_others):
+            for encoder in self._base.text_encoders:
+                self._encoder.tokenize(prompt, encoder)
+
+    @torch.no_grad()
+    def decoded(
+        self, latents: Float[Tensor, "n channels height width"]
+    ) -> list[Image.Image]:
+        """Latents of a running `sample` as pictures, noise and all: previews."""
+        pipeline = self._base.pipeline
+        vae = pipeline.vae
+        kept = vae.dtype
+        if kept == torch.float16 and vae.config.force_upcast:
+            vae.to(torch.float32)
+        try:
+            scaled = latents.to(vae.dtype) / vae.config.scaling_factor
+            decoded = vae.decode(scaled, return_dict=False)[0]
+        finally:
+            vae.to(kept)
+        images: list[Image.Image] = pipeline.image_processor.postprocess(decoded)
+        return images
+
+    @staticmethod
+    def _one_each(
+        layouts: Layout | Sequence[Layout], seeds: Sequence[int]
+    ) -> list[Layout]:
+        every = [layouts] * len(seeds) if isinstance(layouts, Layout) else list(layouts)
+        if len(every) != len(seeds):
+            raise LayoutError(
+                f"{len(every)} layouts and {len(seeds)} seeds; one seed each"
+            )
+        if len({(layout.width, layout.height) for layout in every}) > 1:
+            raise LayoutError("layouts of several sizes; one batch has one size")
+        return every
+
+
+@contextmanager
+def sampling(
+    base: Base, model: FusedModel | None = None, *, strength: float = 1.0
+) -> Iterator[Sampler]:
+    """A sampler with `model` merged into `base`, taken out again at the end.
+
+    Raises:
+        BaseMismatchError: the model was made for another base.
+    """
+    if model is None:
+        yield Sampler(base, PromptEncoder(base, {}))
+        return
+    check_base(base, model.base, "the model")
+    with applied(base, model.lora, strength=strength):
+        yield Sampler(base, PromptEncoder.of(base, model))
+
+
+class _Batch:
+    """Pictures that are sampled at once: of one size, with the same control models."""
+
+    def __init__(
+        self,
+        base: Base,
+        encoder: PromptEncoder,
+        controls: ControlModels,
+        layouts: Sequence[Layout],
+        settings: SamplingSettings,
+    ) -> None:
+        self._base, self._encoder = base, encoder
+        self._layouts, self._settings = layouts, settings
+        self._models = controls.of(layouts[0])
+        self._guided = (
+            settings.guidance > 1 and base.unet.config.time_cond_proj_dim is None
+        )
+        factor = base.pipeline.vae_scale_factor
+        size = (layouts[0].height // factor, layouts[0].width // factor)
+        levels = len(base.unet.config.block_out_channels)
+        made = {
+            layout: Shares(layout, size, levels=levels)
+            for layout in dict.fromkeys(layouts)
+        }
+        self._shares = [made[layout] for layout in layouts]
+
+    def sample(
+        self,
+        seeds: Sequence[int],
+        on_step: OnStep,
+        callback_on_step_end: OnStepEnd | None,
+    ) -> list[Image.Image]:
+        first, settings = self._layouts[0], self._settings
+        prompts, rows = self._prompts()
+        encoded = self._encoder.encode(prompts)
+        tells: list[Callable[[float], None]] = []
+        with ExitStack() as stack:
+            stack.enter_context(layerwise(self._base.unet))
+            stack.enter_context(_scheduler(self._base, settings))
+            if any(layout.regions for layout in self._layouts):
+                tells.append(stack.enter_context(self._regional(encoded, rows)))
+            if first.controls:
+                tells.append(
+                    stack.enter_context(
+                        controlled(
+                            self._base, self._models, self._layouts, self._shares
+                        )
+                    )
+                )
+            output = self._base.pipeline(
+                **self._contexts(encoded, rows),
+                height=first.height,
+                width=first.width,
+                num_inference_steps=settings.steps,
+                guidance_scale=settings.guidance,
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+                callback_on_step_end=_calling(on_step, tells, callback_on_step_end),
+            )
+        return list(output.images)
+
+    def _prompts(self) -> tuple[list[str], list[list[int]]]:
+        """All prompts once, and each row's: of its context, then of its regions.
+
+        Rows of negative prompts come first, as the pipelines have them.
+        """
+        exclude = self._settings.exclude_others
+        wanted = [
+            part_prompts(layout, negative=negative, exclude_others=exclude)
+            for negative in (True, False)
+            for layout in self._layouts
+        ]
+        prompts = list(dict.fromkeys(prompt for row in wanted for prompt in row))
+        return prompts, [[prompts.index(prompt) for prompt in row] for row in wanted]
+
+    def _regional(self, encoded: EncodedPrompts, rows: Sequence[Sequence[int]]) -> Any:
+        shares = self._shares * 2
+        if not self._guided:
+            rows, shares = rows[len(self._layouts) :], self._shares
+        return regional_attention(
+            self._base.unet,
+            RegionalTexts(encoded.hidden, rows, shares),
+            lead=self._settings.lead,
+            isolation=self._settings.isolation,
+            base_ratio=self._settings.base_ratio,
+        )
+
+    def _contexts(
+        self, encoded: EncodedPrompts, rows: Sequence[Sequence[int]]
+    ) -> dict[str, Tensor]:
+        """The contexts' encodings, as the pipelines' arguments."""
+        count = len(self._layouts)
+        stacked = encoded.stacked()
+        contexts = torch.tensor([row[0] for row in rows], device=stacked.device)
+        negative, positive = contexts[:count], contexts[count:]
+        given = {
+            "prompt_embeds": stacked[positive],
+            "negative_prompt_embeds": stacked[negative],
+        }
+        if encoded.pooled is not None:
+            given["pooled_prompt_embeds"] = encoded.pooled[positive]
+            given["negative_pooled_prompt_embeds"] = encoded.pooled[negative]
+        return given
+
+
+def _batches(layouts: Sequence[Layout], batch_size: int) -> list[tuple[int, int]]:
+    """First and last+1 of every batch; its layouts have the same control models."""
+    kinds = [tuple(control.model for control in x.controls) for x in layouts]
+    batches = []
+    for _, group in groupby(range(len(layouts)), key=kinds.__getitem__):
+        own = list(group)
+        for first in range(own[0], own[-1] + 1, batch_size):
+            batches.append((first, min(first + batch_size, own[-1] + 1)))
+    return batches
+
+
+@contextmanager
+def _scheduler(base: Base, settings: SamplingSettings) -> Iterator[None]:
+    """Let the pipeline use the settings' scheduler."""
+    kept = base.pipeline.scheduler
+    own = scheduler_named(settings.scheduler, kept, steps=settings.steps)
+    base.pipeline.scheduler = own
+    try:
+        yield
+    finally:
+        base.pipeline.scheduler = kept
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise LayoutError(f"seed {seed!r}; a whole number")
+        if not _LEAST_SEED <= seed <= _MOST_SEED:
+            raise LayoutError(f"seed {seed}; from {_LEAST_SEED} to {_MOST_SEED}")
+
+
+def _check_size(layout: Layout, factor: int) -> None:
+    factor = math.lcm(factor, _PIPELINE_FACTOR)
+    sides = (layout.width, layout.height)
+    if any(side < factor or side % factor for side in sides):
+        below = [max(factor, side // factor * factor) for side in sides]
+        above = [max(factor, -(-side // factor) * factor) for side in sides]
+        near = " or ".join(
+            dict.fromkeys(f"{width}x{height}" for width, height in (below, above))
+        )
+        raise LayoutError(
+            f"size {layout.width}x{layout.height}: sides are multiples of {factor}; "
+            f"the nearest are {near}"
+        )
+
+
+def _calling(
+    on_step: OnStep,
+    tells: Sequence[Callable[[float], None]],
+    callback_on_step_end: OnStepEnd | None,
+) -> OnStepEnd:
+    def tell(
+        pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        if callback_on_step_end is not None:
+            kwargs = callback_on_step_end(pipe, step, timestep, kwargs)
+        for told in tells:
+            told((step + 1) / pipe.num_timesteps)
+        on_step()
+        return dict(kwargs)
+
+    return tell

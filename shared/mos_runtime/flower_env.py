@@ -1,0 +1,98 @@
+"""What every Flower process of ours is given: environment, programs, addresses.
+
+Flower itself is not imported here.
+"""
+
+import ipaddress
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+from mos_runtime.errors import MosError
+
+_SWITCHES: Final = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "NO_COLOR": "1",
+    # OpenMP's threads spin while they wait; on busy cores that costs a hundredfold.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Flower's executor asks for the next task this often; a second by default.
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
+}
+
+
+class AddressError(MosError):
+    """An address is not HOST:PORT, or may not be used in that way."""
+
+
+def flower_environment(folder: Path, **extra: str) -> dict[str, str]:
+    """The environment of a Flower process.
+
+    Nothing phones home, nothing is installed, Flower's own files stay in `folder`,
+    and the programs that Flower starts by name are those beside our interpreter.
+
+    Args:
+        folder: Flower's home (`FLWR_HOME`); created where it is missing.
+        extra: Further variables.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    programs = str(Path(sys.executable).parent)
+    path = os.pathsep.join([programs, os.environ.get("PATH", "")])
+    return {
+        **os.environ,
+        **_SWITCHES,
+        "FLWR_HOME": str(folder.resolve()),
+        "PATH": path,
+        **extra,
+    }
+
+
+def flower_program(name: str) -> str:
+    """The path of one of Flower's programs, the one beside our interpreter.
+
+    Raises:
+        MosError: this installation has no such program.
+    """
+    beside = shutil.which(name, path=str(Path(sys.executable).parent))
+    found = beside or shutil.which(name)
+    if found is None:
+        raise MosError(
+            f"{name}: not installed; install flwr[simulation] into this environment"
+        )
+    return found
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "HOST:PORT"; an IPv6 host stands in brackets.
+
+    Raises:
+        AddressError: it is not of that form.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise AddressError(f"address {address!r}: HOST:PORT is needed")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
