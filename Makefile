@@ -7,8 +7,9 @@ PIP_FLAGS ?=
 # Where the demo writes, and its further options, for instance --open.
 OUT ?= out/demo
 DEMO_FLAGS ?=
+GPU_FLAGS ?=
 
-.PHONY: setup demo test test-slow test-faults check bench format proto clean
+.PHONY: setup demo test test-slow test-faults check bench gpu-check format proto clean
 
 setup: $(VENV)/.ready
 
@@ -42,6 +43,12 @@ check: setup
 bench: setup
 	@for file in tests/benchmarks/[a-z]*.py; do \
 	  $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || exit 1; done
+
+# Needs a CUDA device, no network; GPU_FLAGS=--smoke runs it tiny on the processor.
+gpu-check: setup
+	@mkdir -p out
+	@$(BIN)/python -m tests.benchmarks.gpu_check --minutes 5 \
+	  --out out/gpu_check.json $(GPU_FLAGS)
 
 format: setup
 	@$(BIN)/ruff check --fix .

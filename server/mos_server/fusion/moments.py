@@ -97,14 +97,14 @@ def recording(
 
 
 def scaled(moments: Moments, *, balance: bool) -> dict[str, Float[Tensor, "d d"]]:
-    """Moments in float64, with trace d where `balance` is set.
+    """Moments in float64 on the CPU, as concepts are, with trace d under `balance`.
 
     A concept that was captured with more rows, or with larger activations, would
     otherwise count for more in the least squares.
     """
     result: dict[str, Float[Tensor, "d d"]] = {}
     for name, gram in moments.items():
-        wide = gram.double()
+        wide = gram.cpu().double()
         trace = wide.trace()
         if balance and trace > 0:
             wide = wide * (wide.shape[0] / trace)

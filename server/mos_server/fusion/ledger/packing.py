@@ -9,6 +9,7 @@ that moments are captured in is a thousand times coarser.
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -16,6 +17,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 _UNIT: Final = 2.0**-36
+_SIZES: Final = 8
+"""Sizes whose indices are kept: a base has four or so, the largest of 13 MB."""
 
 
 def packed(gram: Float[Tensor, "d d"]) -> Float[Tensor, " entries"]:
@@ -38,8 +41,7 @@ def balanced(triangle: Float[Tensor, " entries"]) -> Float[Tensor, " entries"]:
     """The same moment in float64 with trace d, or of zeros where it has none."""
     wide = triangle.double()
     size = _size(triangle.numel())
-    rows, columns = _triangle(size)
-    trace = wide[rows == columns].sum()
+    trace = wide[_diagonal(size)].sum()
     return wide * (size / trace) if trace > 0 else wide
 
 
@@ -60,6 +62,14 @@ def _size(entries: int) -> int:
     return size
 
 
+@lru_cache(maxsize=_SIZES)
 def _triangle(size: int) -> tuple[Tensor, Tensor]:
     rows, columns = torch.triu_indices(size, size)
     return rows, columns
+
+
+@lru_cache(maxsize=_SIZES)
+def _diagonal(size: int) -> Tensor:
+    """Where a triangle has its matrix's diagonal."""
+    rows, columns = _triangle(size)
+    return (rows == columns).nonzero()[:, 0]
