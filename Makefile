@@ -13,13 +13,16 @@ GPU_FLAGS ?=
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+PROJECTS := client server deploy/lab
+
+$(VENV)/.ready: pyproject.toml constraints.txt $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; pass PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV): some minutes the first time"
 	@$(BIN)/python -m pip install --disable-pip-version-check \
-	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[dev]'
+	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[dev]' \
+	  $(PROJECTS:%=--editable ./%)
 	@touch $@
 
 demo: setup
@@ -39,6 +42,8 @@ check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/deptry protocol shared
+	@for one in $(PROJECTS); do (cd $$one && $(abspath $(BIN))/deptry .) || exit 1; done
 
 bench: setup
 	@for file in tests/benchmarks/[a-z]*.py; do \

@@ -4,10 +4,13 @@
 FROM python:3.11-slim AS build
 ARG PIP_FLAGS=""
 WORKDIR /source
-COPY . .
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY protocol protocol
+COPY shared shared
+COPY server server
 RUN python -m venv /opt/mix-of-show \
  && /opt/mix-of-show/bin/pip install --no-cache-dir --constraint constraints.txt \
-      ${PIP_FLAGS} .
+      ${PIP_FLAGS} . ./server
 
 FROM python:3.11-slim
 RUN groupadd --gid 10001 mos && useradd --uid 10001 --gid 10001 --no-create-home mos \

@@ -137,17 +137,30 @@ def let_through(path: str) -> bool:
     return any(path == one or path.startswith(f"{one}/") for one in kept)
 
 
-@pytest.mark.parametrize("name", ["centre.Dockerfile", "site.Dockerfile"])
-def test_whatever_a_build_reads_is_there_and_let_through(name: str) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    needed = ["pyproject.toml", project["project"]["readme"], *packages]
-    for word, rest in instructions(name):
+def packages_of(folder: Path) -> list[Path]:
+    """The packages of a wheel."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    return [folder / package for package in wheel["packages"]]
+
+
+@pytest.mark.parametrize(("name", "own"), [("centre", "server"), ("site", "client")])
+def test_a_build_reads_its_own_wheel_and_the_common_one_alone(
+    name: str, own: str
+) -> None:
+    copied: set[str] = set()
+    needed = {"pyproject.toml", "README.md", "LICENSE"}
+    for folder in (ROOT, ROOT / own):
+        found = packages_of(folder)
+        assert all(package.is_dir() for package in found)
+        needed |= {package.relative_to(ROOT).parts[0] for package in found}
+    for word, rest in instructions(f"{name}.Dockerfile"):
         if word == "RUN":
-            needed += re.findall(r"--constraint (\S+)", rest)
+            needed |= set(re.findall(r"--constraint (\S+)", rest))
         if word == "COPY" and not rest.startswith("--from"):
             *sources, _ = rest.split()
-            assert all((ROOT / source).exists() for source in sources)
+            copied |= set(sources)
+    assert copied == needed
     assert "constraints.txt" in needed
     for path in needed:
         assert (ROOT / path).exists(), path
@@ -177,9 +190,10 @@ def instructions_with(text: str, service: str) -> Iterator[tuple[str, str]]:
 
 
 def project_scripts() -> set[str]:
-    """The commands that the package installs."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return set(project["project"]["scripts"])
+    """The commands that the wheels of site and centre install."""
+    projects = [ROOT / folder / "pyproject.toml" for folder in ("client", "server")]
+    found = [tomllib.loads(path.read_text())["project"] for path in projects]
+    return {script for project in found for script in project["scripts"]}
 
 
 @pytest.mark.parametrize("path", sorted((DEPLOY / "systemd").glob("*.service")))
