@@ -50,14 +50,14 @@ from mos_model.concept import Concept, FusedModel, LoraFactors
 from mos_model.prompts import PromptEncoder
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
 from mos_server.fusion.baselines import (
+    ConceptTerm,
     lbfgs_update,
     objective,
     published_iterations,
     published_update,
 )
-from mos_server.fusion.capture import capture
-from mos_server.fusion.moments import CROSS, input_of, stage_of
-from mos_server.fusion.solve import ConceptTerm, solve_all
+from mos_server.fusion.gradient_fusion import capture, moment_sum, solve, stacked
+from mos_server.fusion.moments import CROSS, by_input, input_of, stage_of
 from tests.benchmarks._sd15 import save_sd15
 from tests.support.concepts import random_concept
 
@@ -107,6 +107,19 @@ def say(benchmark: str, **figures: Any) -> None:
 # Solves
 
 
+def _closed_form(
+    wide: list[dict[str, LoraFactors]],
+    grams: list[dict[str, torch.Tensor]],
+    settings: FusionSettings,
+) -> dict[str, LoraFactors]:
+    fused: dict[str, LoraFactors] = {}
+    for name, modules in by_input(sorted(wide[0])).items():
+        own = [one[name] for one in grams]
+        terms = {m: stacked([lora[m] for lora in wide], own) for m in modules}
+        fused |= solve(moment_sum(own, None, settings), terms, settings)
+    return fused
+
+
 @dataclass
 class Tally:
     """What one method took and left, over layers."""
@@ -125,7 +138,7 @@ def compare_solves(base: Base, count: int, settings: FusionSettings) -> None:
     ]
     wide = [_cast(concept.lora, torch.float64) for concept in concepts]
     modules = sorted(wide[0])
-    ours, seconds = timed(lambda: solve_all(wide, grams, {}, settings, modules))
+    ours, seconds = timed(lambda: _closed_form(wide, grams, settings))
     closed, rows, moments = Tally(seconds), Tally(), Tally()
     size = 0.0
     for module in modules:

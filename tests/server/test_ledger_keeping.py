@@ -8,7 +8,7 @@ from mos_client.store.home import SiteHome
 from mos_model.base import Base, load_base
 from mos_server.federation.ledger_keeping import fuse_standing
 from mos_server.fusion import FusionSettings
-from mos_server.fusion.capture import capture
+from mos_server.fusion.gradient_fusion import capture
 from tests.support.bases import save_tiny_sd
 from tests.support.sites import NOW, Centre, signed
 

@@ -107,7 +107,7 @@ def _fused(
     tell: "OnProgress",
 ) -> "Fusion":
     from mos_server.fusion import Ledger, fuse_concepts
-    from mos_server.fusion.report.outcome import part_of
+    from mos_server.fusion.progress import part_of
 
     if folder is None:
         pairs = [(site, concept) for site, concept, _ in concepts]

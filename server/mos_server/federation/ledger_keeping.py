@@ -51,7 +51,7 @@ def fuse_standing(
     """
     from mos_server.fusion import FusionSettings, Ledger, can_join, fuse_concepts
     from mos_server.fusion.ledger.compacting import compact
-    from mos_server.fusion.report.outcome import silent
+    from mos_server.fusion.progress import silent
 
     settings = settings or FusionSettings.for_base(base)
     tell = on_progress or silent
@@ -76,7 +76,7 @@ def _level(
     current: Sequence[StoredBundle],
     tell: "OnProgress",
 ) -> "Fusion":
-    from mos_server.fusion.report.outcome import part_of
+    from mos_server.fusion.progress import part_of
 
     wanted = {bundle.digest: bundle for bundle in current}
     kept = {entry.source for entry in ledger.entries()}

@@ -11,6 +11,7 @@ r"""Other ways to fuse the same concepts, kept for comparison.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -19,7 +20,6 @@ from torch import Tensor
 
 from mos_model.concept import LoraFactors
 from mos_server.fusion.moments import SPATIAL, stage_of
-from mos_server.fusion.solve import ConceptTerm
 
 TEXT_ITERATIONS: Final = 500
 """L-BFGS iterations the reference spends on a layer of the text encoder, and on K and V
@@ -31,6 +31,17 @@ UNET_ITERATIONS: Final = 50
 _HISTORY: Final = 25
 _TOLERANCE: Final = 1e-16
 _ROWS_AT_ONCE: Final = 5000
+
+
+@dataclass(frozen=True)
+class ConceptTerm:
+    """What the objective needs of one concept at one layer."""
+
+    factors: LoraFactors
+    """B_i and A_i."""
+
+    gram: Float[Tensor, "d_in d_in"]
+    """G_i = X_i X_i^T."""
 
 
 def published_iterations(module: str) -> int:

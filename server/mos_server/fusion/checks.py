@@ -1,6 +1,6 @@
 """What concepts must be before anything of them is fused."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -10,7 +10,7 @@ from mos_model.applying import check_base
 from mos_model.base import Base
 from mos_model.concept import Concept, LoraFactors
 from mos_server.errors import FusionError
-from mos_server.fusion.moments import Moments, input_of
+from mos_server.fusion.moments import Moments
 
 MAX_UPDATE_SHARE: Final = 10.0
 """||B A||_F of one layer, at most this many times ||W0||_F. A tuning that moves a layer
@@ -66,16 +66,16 @@ def check_concept(base: Base, name: str, concept: Concept) -> None:
             raise FusionError(f"{name}: its words for {encoder} hold NaN or infinity")
 
 
-def check_moments(name: str, moments: Moments, modules: Iterable[str]) -> None:
+def check_moments(name: str, moments: Moments) -> None:
     """Refuse moments that a concept has driven to NaN or infinity.
 
     Raises:
-        FusionError: naming the concept and a layer.
+        FusionError: naming the concept and an input.
     """
-    for module in modules:
-        if not moments[input_of(module)].isfinite().all():
+    for read, gram in moments.items():
+        if not gram.isfinite().all():
             raise FusionError(
-                f"{name}: the inputs of layer {module} are not finite: the concept's "
+                f"{name}: the inputs {read} are not finite: the concept's "
                 "updates or words are too large for the base; tune it again"
             )
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mos_model.base import Base
+from mos_model.concept import LoraFactors
 
 Gram = Float[Tensor, "d_in d_in"]
 """X X^T of one input, float32 while it accumulates, symmetric."""
@@ -48,6 +49,12 @@ def by_input(modules: Iterable[str]) -> dict[str, list[str]]:
     for module in modules:
         readers.setdefault(input_of(module), []).append(module)
     return readers
+
+
+def readers_of(base: Base, stage: str) -> dict[str, list[str]]:
+    """Input name -> the projections that read it, of one stage, ascending by name."""
+    projections = sorted(base.inventory.projections)
+    return by_input(name for name in projections if stage_of(name) == stage)
 
 
 def stage_of(module: str) -> str:
@@ -110,6 +117,18 @@ def scaled(moments: Moments, *, balance: bool) -> dict[str, Float[Tensor, "d d"]
             wide = wide * (wide.shape[0] / trace)
         result[name] = wide
     return result
+
+
+def ridged(total: Float[Tensor, "d d"], ridge: float) -> Float[Tensor, "d d"]:
+    """M = total + lambda I, with lambda = ridge tr(total) / d."""
+    size = total.shape[0]
+    shift = ridge * total.trace() / size
+    return total + shift * torch.eye(size, dtype=total.dtype, device=total.device)
+
+
+def in_float64(lora: Mapping[str, LoraFactors]) -> dict[str, LoraFactors]:
+    """A LoRA's factors, layer by layer, in the dtype that sums are made in."""
+    return {m: LoraFactors(f.down.double(), f.up.double()) for m, f in lora.items()}
 
 
 def _adder(

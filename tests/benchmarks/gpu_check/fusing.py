@@ -16,7 +16,7 @@ from torch import Tensor
 from mos_model.base import Base
 from mos_model.concept import Concept, LoraFactors
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
-from mos_server.fusion.capture import capture
+from mos_server.fusion.gradient_fusion import capture
 from mos_server.fusion.ledger import ledger as ledger_module
 from mos_server.fusion.moments import input_of
 from tests.benchmarks.gpu_check.bases import random_base

@@ -8,6 +8,7 @@ import torch
 from mos_model.base import Base, load_base
 from mos_model.concept import Concept, LoraFactors
 from mos_server.fusion.baselines import (
+    ConceptTerm,
     lbfgs_update,
     objective,
     published_iterations,
@@ -15,10 +16,9 @@ from mos_server.fusion.baselines import (
     weight_average,
     weight_sum,
 )
-from mos_server.fusion.capture import capture
-from mos_server.fusion.moments import STAGES, input_of, scaled, stage_of
+from mos_server.fusion.gradient_fusion import capture, moment_sum, solve, stacked
+from mos_server.fusion.moments import STAGES, input_of, ridged, scaled, stage_of
 from mos_server.fusion.settings import FusionSettings
-from mos_server.fusion.solve import ConceptTerm, fused_factors, regularised_gram
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 
@@ -63,15 +63,17 @@ def check_against_lbfgs(base: Base, modules: Sequence[str], iterations: int) -> 
     for module in modules:
         key = input_of(module)
         grams = [own[key] for own in moments]
-        gram = regularised_gram(grams, prior[key], SETTINGS)
+        total = moment_sum(grams, prior[key], SETTINGS)
         terms = [
             ConceptTerm(
                 LoraFactors(c.lora[module].down.double(), c.lora[module].up.double()), g
             )
             for c, g in zip(concepts, grams, strict=True)
         ]
-        held = gram - torch.stack(grams).sum(0)
-        ours = objective(fused_factors(gram, terms).dense(), terms, held=held)
+        held = ridged(total, SETTINGS.ridge) - torch.stack(grams).sum(0)
+        rows = stacked([term.factors for term in terms], grams)
+        fused = solve(total, {module: rows}, SETTINGS)[module]
+        ours = objective(fused.dense(), terms, held=held)
         theirs = objective(
             lbfgs_update(terms, iterations=iterations, held=held), terms, held=held
         )
@@ -117,7 +119,9 @@ def test_published_recipe_finds_the_same_optimum_from_the_inputs_themselves() ->
         for x, f in zip(inputs, factors, strict=True)
     ]
     bare = FusionSettings(ridge=0.0, prior=0.0)
-    best = fused_factors(regularised_gram([t.gram for t in terms], None, bare), terms)
+    grams = [term.gram for term in terms]
+    rows = stacked([term.factors for term in terms], grams)
+    best = solve(moment_sum(grams, None, bare), {"layer": rows}, bare)["layer"]
     least = objective(best.dense(), terms)
     reached = objective(found.double(), terms)
     assert least <= reached <= least * (1 + 1e-6)

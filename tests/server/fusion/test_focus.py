@@ -8,8 +8,8 @@ from diffusers.models.attention_processor import Attention
 
 from mos_model.base import Base, load_base
 from mos_server.fusion import FusionSettings
-from mos_server.fusion.capture import capture
 from mos_server.fusion.focus import Focus, attention_to, cell_weights
+from mos_server.fusion.gradient_fusion import capture
 from mos_server.fusion.moments import STAGES, stage_of
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept

@@ -11,9 +11,8 @@ from mos_model.concept import Concept, FusedModel, LoraFactors
 from mos_model.errors import BaseMismatchError
 from mos_server.errors import FusionError
 from mos_server.fusion import Fusion, FusionSettings, fuse_concepts
-from mos_server.fusion.capture import capture
-from mos_server.fusion.moments import STAGES, input_of, scaled
-from mos_server.fusion.solve import regularised_gram
+from mos_server.fusion.gradient_fusion import capture, moment_sum
+from mos_server.fusion.moments import STAGES, input_of, ridged, scaled
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 
@@ -59,7 +58,8 @@ def test_release_equals_the_dense_closed_form(base: Base, pair: Pair) -> None:
     prior = scaled(capture(base, {}, {}, QUICK.prior_prompts(), QUICK), balance=True)
     for module, factors in fusion.model.lora.items():
         key = input_of(module)
-        gram = regularised_gram([own[key] for own in moments], prior[key], QUICK)
+        total = moment_sum([own[key] for own in moments], prior[key], QUICK)
+        gram = ridged(total, QUICK.ridge)
         target = sum(
             concept.lora[module].dense().double() @ own[key]
             for (_, concept), own in zip(pair, moments, strict=True)

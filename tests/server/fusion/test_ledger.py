@@ -17,7 +17,7 @@ from mos_model.errors import BaseMismatchError
 from mos_runtime.errors import StorageError
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
-from mos_server.fusion.capture import capture
+from mos_server.fusion.gradient_fusion import capture
 from mos_server.fusion.ledger.compacting import useful_rank
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept

@@ -5,13 +5,10 @@ import torch
 
 from mos_model.concept import LoraFactors
 from mos_server.errors import FusionError
+from mos_server.fusion.baselines import ConceptTerm, objective
+from mos_server.fusion.gradient_fusion import moment_sum, solve, stacked
+from mos_server.fusion.moments import ridged
 from mos_server.fusion.settings import FusionSettings
-from mos_server.fusion.solve import (
-    ConceptTerm,
-    fused_factors,
-    regularised_gram,
-    residual,
-)
 
 D_IN, D_OUT, RANK, ROWS = 12, 9, 2, 40
 
@@ -35,17 +32,33 @@ def problem(
     return terms, inputs
 
 
+BARE = FusionSettings(ridge=0.0, prior=0.0)
+RIDGED = FusionSettings(prior=0.0)
+
+
+def fused_layer(
+    terms: list[ConceptTerm],
+    settings: FusionSettings,
+    prior: torch.Tensor | None = None,
+) -> LoraFactors:
+    grams = [term.gram for term in terms]
+    rows = stacked([term.factors for term in terms], grams)
+    return solve(moment_sum(grams, prior, settings), {"layer": rows}, settings)["layer"]
+
+
+def assert_kept_whole(fused: LoraFactors, term: ConceptTerm) -> None:
+    missed = objective(fused.dense(), [term])
+    assert missed < 1e-12 * objective(torch.zeros_like(fused.dense()), [term])
+
+
 def test_unregularised_solution_is_the_least_squares_solution() -> None:
     terms, inputs = problem(3)
-    gram = regularised_gram(
-        [t.gram for t in terms], None, FusionSettings(ridge=0.0, prior=0.0)
-    )
-    fused = fused_factors(gram, terms)
-    stacked = torch.cat(inputs)
+    fused = fused_layer(terms, BARE)
+    rows = torch.cat(inputs)
     targets = torch.cat(
         [x @ t.factors.dense().T for x, t in zip(inputs, terms, strict=True)]
     )
-    expected = torch.linalg.lstsq(stacked, targets).solution.T
+    expected = torch.linalg.lstsq(rows, targets).solution.T
     assert torch.allclose(fused.dense(), expected, rtol=1e-8, atol=1e-8)
 
 
@@ -54,18 +67,16 @@ def test_objective_is_not_above_what_lbfgs_reaches() -> None:
     settings = FusionSettings(ridge=0.1, prior=0.5)
     prior = normal(99, ROWS, D_IN)
     prior = prior.T @ prior
-    grams = [t.gram for t in terms]
-    gram = regularised_gram(grams, prior, settings)
-    total = torch.stack(grams).sum(0) + settings.prior * prior
+    total = torch.stack([t.gram for t in terms]).sum(0) + settings.prior * prior
     ridge = settings.ridge * total.trace() / D_IN
 
-    def objective(update: torch.Tensor) -> torch.Tensor:
-        missed = [
+    def missed(update: torch.Tensor) -> torch.Tensor:
+        errors = [
             ((update - t.factors.dense()) @ t.gram * (update - t.factors.dense())).sum()
             for t in terms
         ]
         held = settings.prior * (update @ prior * update).sum()
-        return torch.stack(missed).sum() + held + ridge * update.square().sum()
+        return torch.stack(errors).sum() + held + ridge * update.square().sum()
 
     update = torch.zeros(D_OUT, D_IN, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
@@ -74,39 +85,36 @@ def test_objective_is_not_above_what_lbfgs_reaches() -> None:
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss = objective(update)
+        loss = missed(update)
         loss.backward()
         return loss
 
     optimiser.step(closure)
     with torch.no_grad():
-        ours = objective(fused_factors(gram, terms).dense())
-        assert ours <= objective(update) * (1 + 1e-12)
-        assert ours < objective(torch.zeros_like(update))
+        ours = missed(fused_layer(terms, settings, prior).dense())
+        assert ours <= missed(update) * (1 + 1e-12)
+        assert ours < missed(torch.zeros_like(update))
 
 
 def test_fused_rank_is_the_sum_of_ranks() -> None:
     terms, _ = problem(3)
-    gram = regularised_gram([t.gram for t in terms], None, FusionSettings(prior=0.0))
-    fused = fused_factors(gram, terms)
+    fused = fused_layer(terms, RIDGED)
     assert fused.down.shape == (3 * RANK, D_IN)
     assert fused.up.shape == (D_OUT, 3 * RANK)
 
 
 def test_low_rank_factors_equal_the_dense_minimiser() -> None:
     terms, _ = problem(4)
-    gram = regularised_gram([t.gram for t in terms], None, FusionSettings(prior=0.0))
+    gram = ridged(moment_sum([t.gram for t in terms], None, RIDGED), RIDGED.ridge)
     target = torch.stack([t.factors.dense() @ t.gram for t in terms]).sum(0)
     dense = torch.linalg.solve(gram, target, left=False)
-    error = (fused_factors(gram, terms).dense() - dense).norm() / dense.norm()
+    error = (fused_layer(terms, RIDGED).dense() - dense).norm() / dense.norm()
     assert error < 1e-12
 
 
 def test_single_concept_without_regularisation_is_kept_whole() -> None:
     terms, _ = problem(1)
-    gram = regularised_gram([terms[0].gram], None, FusionSettings(ridge=0.0, prior=0.0))
-    missed, size = residual(fused_factors(gram, terms), terms[0])
-    assert missed < 1e-12 * size
+    assert_kept_whole(fused_layer(terms, BARE), terms[0])
 
 
 def test_concepts_on_separate_inputs_do_not_disturb_each_other() -> None:
@@ -115,15 +123,13 @@ def test_concepts_on_separate_inputs_do_not_disturb_each_other() -> None:
     half[: D_IN // 2, : D_IN // 2] = torch.eye(D_IN // 2, dtype=torch.float64)
     rest = torch.eye(D_IN, dtype=torch.float64) - half
     terms = [ConceptTerm(first.factors, half), ConceptTerm(second.factors, rest)]
-    fused = fused_factors(half + rest, terms)
+    fused = fused_layer(terms, BARE)
     for term in terms:
-        missed, size = residual(fused, term)
-        assert missed < 1e-12 * size
+        assert_kept_whole(fused, term)
 
 
 def test_singular_moments_are_refused_with_the_layer_named() -> None:
-    terms, _ = problem(1, rows=3)
-    gram = regularised_gram([terms[0].gram], None, FusionSettings(ridge=0.0, prior=0.0))
-    flat = torch.zeros_like(gram)
+    (term,), _ = problem(1)
+    flat = torch.zeros_like(term.gram)
     with pytest.raises(FusionError, match=r"unet\.layer.*singular.*ridge"):
-        fused_factors(flat, terms, layer="unet.layer")
+        solve(flat, {"unet.layer": stacked([term.factors], [flat])}, BARE)

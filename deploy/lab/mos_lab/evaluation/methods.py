@@ -24,13 +24,13 @@ from mos_server.fusion import FusionSettings, fuse_concepts
 from mos_server.fusion.baselines import (
     TEXT_ITERATIONS,
     UNET_ITERATIONS,
+    ConceptTerm,
     lbfgs_update,
     weight_average,
     weight_sum,
 )
-from mos_server.fusion.capture import capture
+from mos_server.fusion.gradient_fusion import capture
 from mos_server.fusion.moments import SPATIAL, STAGES, input_of, stage_of
-from mos_server.fusion.solve import ConceptTerm
 
 Method = Callable[[Base, Sequence[Subject]], FusedModel]
 

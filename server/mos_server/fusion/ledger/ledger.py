@@ -35,8 +35,9 @@ from torch import Tensor
 from mos_model.base import Base
 from mos_model.concept import Concept, FusedConcept, FusedModel, LoraFactors
 from mos_server.errors import FusionError, LedgerError
-from mos_server.fusion.capture import capture, sampling_steps
+from mos_server.fusion.capture import sampling_steps
 from mos_server.fusion.checks import check_concept, check_moments, full_name
+from mos_server.fusion.gradient_fusion import capture, solve
 from mos_server.fusion.ledger.compacting import compactor
 from mos_server.fusion.ledger.files import Entry, LedgerFiles, State
 from mos_server.fusion.ledger.packing import (
@@ -46,12 +47,12 @@ from mos_server.fusion.ledger.packing import (
     packed,
     unpacked,
 )
-from mos_server.fusion.ledger.terms import ConceptTerms, pushed_factors
-from mos_server.fusion.moments import by_input, input_of
+from mos_server.fusion.ledger.terms import ConceptTerms, stacked_terms
+from mos_server.fusion.moments import by_input, in_float64, input_of
+from mos_server.fusion.progress import OnProgress, SamplingProgress, part_of, silent
 from mos_server.fusion.report.judging import Judge, Standing, alone_residuals
-from mos_server.fusion.report.outcome import Fusion, OnProgress, part_of, silent
+from mos_server.fusion.report.outcome import Fusion
 from mos_server.fusion.settings import FusionSettings
-from mos_server.fusion.solve import lower_factor, ridged, solve_layers
 
 Triangles = Mapping[str, Tensor]
 """Input name -> packed triangle: float32 as captured, or int64 units of a sum."""
@@ -110,7 +111,7 @@ class Ledger:
             site: The site it came from; "" for a concept from a file.
             concept: The concept.
             source: Digest of what it was read from, kept with it.
-            on_progress: Told what happens.
+            on_progress: Called with what happens, and the share that is done.
 
         Raises:
             BaseMismatchError: it was made for another base.
@@ -151,16 +152,15 @@ class Ledger:
 
         Args:
             concepts: Site, concept and source of each.
-            on_progress: Told what happens.
+            on_progress: Called with what happens, and the share that is done.
         """
         wanted = list(concepts)
         with self._files.changing():
             state = self._empty()
             for place, (site, concept, source) in enumerate(wanted):
-                tell = part_of(
-                    on_progress, place / len(wanted), (place + 1) / len(wanted)
-                )
-                state = self._joined(state, site, concept, source, tell)
+                share = (place / len(wanted), (place + 1) / len(wanted))
+                part = part_of(on_progress, *share)
+                state = self._joined(state, site, concept, source, part)
             self._files.commit(state)
 
     def clear(self) -> None:
@@ -192,7 +192,7 @@ class Ledger:
         Args:
             compact: Layer by layer as `compacting` has it, so that the model in memory
                 stops growing where its rank is all that a layer can use.
-            on_progress: Told what happens.
+            on_progress: Called with what happens, and the share that is done.
 
         Raises:
             FusionError: it is empty, or a layer is singular.
@@ -221,18 +221,18 @@ class Ledger:
         site: str,
         concept: Concept,
         source: str,
-        tell: OnProgress,
+        on_progress: OnProgress,
     ) -> State:
         name = full_name(site, concept.facts.name)
         check_concept(self._base, name, concept)
         for entry in state.entries:
             if entry.name == name:
                 state = self._without(state, name)
-        prior, own = self._captured(state, name, concept, tell)
+        prior, own = self._captured(state, name, concept, on_progress)
         state = state if state.prior or not prior else self._begun(state, prior)
         terms = self._terms(concept, own, prior)
         total = _added(self._total(state), own, sign=1)
-        self._check_solvable(name, total, list(concept.lora))
+        self._check_solvable(name, terms, total)
         put = self._files.put
         entry = Entry(
             site=site,
@@ -263,49 +263,42 @@ class Ledger:
         return replace(state, prior=put(save(dict(prior))), total=put(save(total)))
 
     def _captured(
-        self, state: State, name: str, concept: Concept, tell: OnProgress
+        self, state: State, name: str, concept: Concept, on_progress: OnProgress
     ) -> tuple[Triangles, Triangles]:
         """G_0's triangles, and the concept's; the first are captured only once."""
         settings, word = self._settings, concept.facts.name
         prompts = settings.concept_prompts(word)
-        steps = [sampling_steps(prompts, settings)]
         prior: Triangles = load(self._files.blob(state.prior)) if state.prior else {}
-        if settings.prior > 0 and not prior:
-            generic = settings.prior_prompts()
-            steps.append(sampling_steps(generic, settings))
-            step = _counter(tell, "capturing the prior", sum(steps))
-            prior = _triangles(
-                capture(self._base, {}, {}, generic, settings, on_step=step)
-            )
-        step = _counter(
-            tell, f"capturing {word}", sum(steps), done=sum(steps) - steps[0]
-        )
+        generic = [] if prior or settings.prior <= 0 else settings.prior_prompts()
+        steps = sampling_steps(prompts, settings) + sampling_steps(generic, settings)
+        progress = SamplingProgress(on_progress, steps, share=_CAPTURED_SHARE)
+        run = partial(capture, settings=settings, on_step=progress.step)
+        if generic:
+            progress.start("capturing the prior")
+            prior = _triangles(run(self._base, {}, {}, generic))
+        progress.start(f"capturing {word}")
         words = {word: concept.embeddings}
-        grams = capture(
-            self._base, concept.lora, words, prompts, settings, on_step=step
-        )
-        check_moments(name, grams, concept.lora)
+        grams = run(self._base, concept.lora, words, prompts)
+        check_moments(name, grams)
         return prior, _triangles(grams)
 
     def _terms(
         self, concept: Concept, own: Triangles, prior: Triangles
     ) -> ConceptTerms:
-        lora, gram_of = _double(concept.lora), _grams(own)
+        lora, gram_of = in_float64(concept.lora), _grams(own)
         return ConceptTerms(
             pushed={m: f.down @ gram_of(input_of(m)) for m, f in lora.items()},
             up={m: f.up.T for m, f in concept.lora.items()},
             alone=alone_residuals(lora, gram_of, _prior_grams(prior), self._settings),
         )
 
-    def _check_solvable(
-        self, name: str, total: Triangles, modules: Iterable[str]
-    ) -> None:
+    def _check_solvable(self, name: str, own: ConceptTerms, total: Triangles) -> None:
         """A ridge makes every sum positive definite; without one it is tried."""
         if self._settings.ridge > 0:
             return
-        for module in modules:
-            gram = unpacked(measured(total[input_of(module)]))
-            lower_factor(ridged(gram, self._settings), layer=f"{name}: {module}")
+        for read, modules in by_input(own.pushed).items():
+            terms = {f"{name}: {m}": stacked_terms([own], m) for m in modules}
+            solve(unpacked(measured(total[read])), terms, self._settings)
 
     # What is kept, read back.
 
@@ -353,11 +346,10 @@ class Ledger:
     ) -> Iterator[dict[str, LoraFactors]]:
         """The fused layers in float64, all that read one input at a time."""
         total = self._total(state)
-        for modules in by_input(sorted(self._base.inventory.projections)).values():
-            pushed = {module: pushed_factors(terms, module) for module in modules}
-            yield solve_layers(
-                lambda name: unpacked(measured(total[name])), pushed, self._settings
-            )
+        by_name = by_input(sorted(self._base.inventory.projections))
+        for name, modules in by_name.items():
+            own = {module: stacked_terms(terms, module) for module in modules}
+            yield solve(unpacked(measured(total[name])), own, self._settings)
 
     def _model(
         self,
@@ -430,22 +422,3 @@ def _added(
 
 def _single(factors: LoraFactors) -> LoraFactors:
     return LoraFactors(factors.down.float(), factors.up.float())
-
-
-def _double(lora: Mapping[str, LoraFactors]) -> dict[str, LoraFactors]:
-    return {m: LoraFactors(f.down.double(), f.up.double()) for m, f in lora.items()}
-
-
-def _counter(
-    tell: OnProgress, what: str, total: int, *, done: int = 0
-) -> Callable[[], None]:
-    """Counts sampling steps; what follows a capture is the rest of the work."""
-    tell(what, _CAPTURED_SHARE * done / total)
-    count = done
-
-    def step() -> None:
-        nonlocal count
-        count += 1
-        tell(what, _CAPTURED_SHARE * count / total)
-
-    return step

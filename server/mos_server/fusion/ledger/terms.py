@@ -67,7 +67,7 @@ class ConceptTerms:
         )
 
 
-def pushed_factors(terms: Sequence[ConceptTerms], module: str) -> LoraFactors:
+def stacked_terms(terms: Sequence[ConceptTerms], module: str) -> LoraFactors:
     """[B_1 .. B_n] and [A_1 G_1 ; .. ; A_n G_n] of one layer, float64."""
     up = torch.cat([one.up[module] for one in terms])
     down = torch.cat([one.pushed[module] for one in terms])

@@ -26,10 +26,9 @@ from torch import Tensor
 
 from mos_model.base import Base
 from mos_model.concept import LoraFactors
-from mos_server.fusion.moments import by_input, input_of, stage_of
+from mos_server.fusion.moments import by_input, input_of, ridged, stage_of
 from mos_server.fusion.report.report import FusionReport, LayerReport
 from mos_server.fusion.settings import FusionSettings
-from mos_server.fusion.solve import drift, ridged
 
 Gram = Float[Tensor, "d d"]
 
@@ -76,7 +75,7 @@ def alone_residuals(
     for name, modules in by_input(lora).items():
         gram, prior = gram_of(name), prior_of(name)
         total = gram if prior is None else gram + settings.prior * prior
-        matrix = ridged(total, settings)
+        matrix = ridged(total, settings.ridge)
         lower, failed = torch.linalg.cholesky_ex(matrix)
         inverse = torch.linalg.pinv(matrix, hermitian=True) if failed else None
         for module in modules:
@@ -185,7 +184,7 @@ class Judge:
     ) -> LayerReport:
         prior, names = self._prior_of(input_of(module)), tuple(self._ranks)
         weight = self._base.projections[module].weight.detach().double().cpu()
-        moved, generic = (0.0, 0.0) if prior is None else drift(fused, weight, prior)
+        moved, generic = (0.0, 0.0) if prior is None else _drift(fused, weight, prior)
         return LayerReport(
             module=module,
             stage=stage_of(module),
@@ -221,6 +220,17 @@ class _Layer:
             squares = torch.stack([part.T @ part for part in self._parts[chunk]])
             found.append(grams.flatten(1) @ squares.flatten(1).T)
         return torch.cat(found, dim=1).clamp(min=0)
+
+
+def _drift(
+    fused: LoraFactors, weight: Float[Tensor, "d_out d_in"], gram: Gram
+) -> tuple[float, float]:
+    """||(W - W0) X_0||_F^2 and ||W0 X_0||_F^2: the base's change on generic inputs."""
+    generic = float(((weight @ gram) * weight).sum())
+    up, down = fused.up, fused.down
+    if up.shape[1] > up.shape[0]:
+        return _output_energy(up @ down, gram), generic
+    return max(0.0, float(((up.T @ up) * (down @ gram @ down.T)).sum())), generic
 
 
 def _output_energy(update: Float[Tensor, "rows d"], gram: Gram) -> float:
