@@ -72,12 +72,12 @@ def test_two_sites_concepts_become_releases_that_both_take_up(
         model = FusedModel.from_bytes(store.read("newest").payload)
         assert [c.key for c in model.concepts] == ["north/rex", "south/bolt"]
         assert {factors.down.shape[0] for factors in model.lora.values()} == {2 * 4}
-    newest = centre.registry.newest_release()
+    newest = centre.registry.published.newest()
     assert newest is not None
     assert newest.version == 2
     assert newest.bundles == {first, second}
     assert newest.digest == two.digest
-    assert centre.registry.release(1) == one
+    assert centre.registry.published.read(1) == one
     report = json.loads((newest.path.parent / "0002.report.json").read_text())
     assert set(report["concepts"]) == {"north/rex", "south/bolt"}
 
@@ -102,10 +102,10 @@ def test_withdrawal_publishes_what_is_left(
     published(centre, base)
     bring(centre, sites, "south", "bolt", 2)
     published(centre, base)
-    centre.registry.revoke_site("south")
+    centre.registry.membership.revoke("south")
     release = published(centre, base)
     assert release is not None
-    first = centre.registry.release(1)
+    first = centre.registry.published.read(1)
     assert release.payload == first.payload  # as a fusion that never saw it
 
 
@@ -137,19 +137,19 @@ def test_release_that_does_not_follow_on_the_newest_is_refused(
     facts = one.verified(key.public)
     before = snapshot(centre.home.releases)
     with pytest.raises(RegistryError, match="another process published"):
-        centre.registry.add_release(one, facts)
+        centre.registry.published.add(one, facts)
     with pytest.raises(RegistryError, match="another process published"):
-        centre.registry.add_release(one, replace(facts, version=2))
+        centre.registry.published.add(one, replace(facts, version=2))
     assert snapshot(centre.home.releases) == before
 
 
 @contextmanager
 def unchanged(centre: Centre) -> Iterator[None]:
-    before = snapshot(centre.home.releases), centre.registry.newest_release()
+    before = snapshot(centre.home.releases), centre.registry.published.newest()
     yield
     assert (
         snapshot(centre.home.releases),
-        centre.registry.newest_release(),
+        centre.registry.published.newest(),
     ) == before
 
 

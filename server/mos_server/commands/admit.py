@@ -49,7 +49,7 @@ def admit(
     else:
         authority, renewed = _authority(centre, plain.host)
     welcome = Welcome(address, authority, key, asked.site, fingerprint)
-    Registry(centre).admit_site(asked.site, asked.site_key, asked.node_key)
+    Registry(centre).membership.admit(asked.site, asked.site_key, asked.node_key)
     write_atomically(out, welcome.to_bytes())
     if json:
         print_json(

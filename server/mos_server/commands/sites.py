@@ -14,8 +14,8 @@ def sites(home: HomeOption = None, json: JsonOption = False) -> None:
     from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
-    known, current = registry.sites(), registry.current_bundles()
-    refusals = registry.refusals()
+    known, current = registry.membership.sites(), registry.bundles.current()
+    refusals = registry.refusals.all()
     rows: list[dict[str, Any]] = [
         {
             "site": site.name,
@@ -69,7 +69,7 @@ def revoke(
     from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
-    registry.revoke_site(name, keep_concepts=keep_concepts)
+    registry.membership.revoke(name, keep_concepts=keep_concepts)
     if json:
         print_json({"revoked": name, "kept": keep_concepts})
         return
@@ -95,7 +95,7 @@ def withdraw(
     site, slash, name = concept.partition("/")
     if not slash:
         raise RegistryError(f"{concept}: write it as SITE/CONCEPT")
-    Registry(CentreHome.open(home)).withdraw(site, name)
+    Registry(CentreHome.open(home)).bundles.withdraw(site, name)
     if json:
         print_json({"withdrawn": concept})
         return

@@ -29,7 +29,7 @@ class FusionClerk:
         self._changed_at = self._looked_at = float("-inf")
         self._due = False
         self._running = False
-        newest = registry.newest_release()
+        newest = registry.published.newest()
         self._announced = newest.version if newest else 0
         self._failed: frozenset[str] | None = None
         self._failures = 0
@@ -57,7 +57,7 @@ class FusionClerk:
         if now - self._looked_at < _LOOK_EVERY_SECONDS and not self._settings.sites:
             return
         self._looked_at = now
-        wanted = frozenset(bundle.digest for bundle in self._registry.current_bundles())
+        wanted = frozenset(bundle.digest for bundle in self._registry.bundles.current())
         if wanted != self._seen:
             self._seen, self._changed_at, self._failures = wanted, now, 0
             self._failed = None
@@ -80,7 +80,7 @@ class FusionClerk:
             return
 
     def _announce(self) -> None:
-        newest = self._registry.newest_release()
+        newest = self._registry.published.newest()
         if newest is None or newest.version == self._announced:
             return
         self._announced = newest.version

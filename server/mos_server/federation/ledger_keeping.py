@@ -97,5 +97,5 @@ def _level(
 def _concept(registry: Registry, stored: StoredBundle) -> "Concept":
     from mos_model.concept import Concept
 
-    content = registry.bundle_bytes(stored.digest)
+    content = registry.bundles.content(stored.digest)
     return Concept.from_bytes(Bundle.from_bytes(content, max_bytes=stored.size).payload)

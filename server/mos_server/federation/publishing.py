@@ -33,8 +33,8 @@ def pending(registry: Registry, *, now: int | None = None) -> bool:
     the last concept is withdrawn, a release without any takes the place of the one
     that held it.
     """
-    current = registry.current_bundles()
-    newest = registry.newest_release()
+    current = registry.bundles.current()
+    newest = registry.published.newest()
     if newest is None:
         return bool(current)
     if newest.bundles != {bundle.digest for bundle in current}:
@@ -78,10 +78,10 @@ def publish(
     moment = int(time.time()) if now is None else now
     if not pending(registry, now=moment):
         return None
-    current, newest = registry.current_bundles(), registry.newest_release()
+    current, newest = registry.bundles.current(), registry.published.newest()
     unchanged = newest is not None and newest.bundles == {b.digest for b in current}
     if newest is not None and unchanged:
-        payload, report = registry.release(newest.version).payload, None
+        payload, report = registry.published.read(newest.version).payload, None
     elif not current:
         payload, report = _empty(base), None
         # Nothing of what was withdrawn stays in saved work either.
@@ -99,7 +99,7 @@ def publish(
         expires=moment + lifetime_seconds,
         endorsements=endorsements(home),
     )
-    registry.add_release(release, release.verified(key.public), report=report)
+    registry.published.add(release, release.verified(key.public), report=report)
     return release
 
 

@@ -17,6 +17,12 @@ MIGRATIONS: Final = {
 """Schema -> what turns its tables into the next's; new tables come by themselves."""
 
 
+CURRENT: Final = "current"
+SUPERSEDED: Final = "superseded"
+WITHDRAWN: Final = "withdrawn"
+"""States of a bundle."""
+
+
 class Table(DeclarativeBase):
     """What all tables share."""
 

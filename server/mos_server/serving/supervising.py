@@ -128,8 +128,8 @@ def serve_centre(
         # A full disk must not end the service; what is left out here comes again.
         with suppress(MosError):
             if event.kind == "published":
-                registry.prune_releases(settings.keep_releases)
-                registry.prune_bundles()
+                registry.published.prune(settings.keep_releases)
+                registry.bundles.prune()
             if on_status is not None:
                 on_status(status_line(status()))
 
@@ -257,7 +257,9 @@ class _Service:
         ):
             return
         self._looked_at = now
-        for site in sorted(self._registry.sites(), key=lambda one: not one.revoked):
+        for site in sorted(
+            self._registry.membership.sites(), key=lambda one: not one.revoked
+        ):
             if site.successor:
                 continue  # its node goes on under the site's next key
             if self._keep_node(site):
