@@ -9,16 +9,21 @@ from pathlib import Path
 import pytest
 
 from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
 from mos_client.store.releases import ReleaseStore
 from mos_model.base import Base, load_base
 from mos_model.concept import FusedModel
+from mos_protocol.rules.admission import AdmissionLimits
+from mos_protocol.signed.bundle import Bundle
 from mos_protocol.signed.enrolment import Welcome
 from mos_protocol.signed.release import RELEASE_LIFETIME_SECONDS, Release
 from mos_runtime.errors import StorageError
 from mos_server.errors import RegistryError
+from mos_server.federation.desk import Desk
 from mos_server.federation.publishing import pending, publish
 from mos_server.fusion import FusionSettings
 from tests.support.bases import save_tiny_sd
+from tests.support.concepts import random_concept
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, Centre, signed
 
@@ -164,3 +169,27 @@ def test_full_disk_leaves_the_newest_release_as_it_was(
     with unchanged(centre), no_file_larger_than(limit), pytest.raises(StorageError):
         published(centre, base)
     assert published(centre, base) is not None
+
+
+def test_one_bundle_that_cannot_be_fused_stops_no_release(
+    centre: Centre, sites: Sites, base: Base
+) -> None:
+    bring(centre, sites, "north", "rex", 1)
+    first = published(centre, base)
+    lenient = AdmissionLimits(max_update_gain=1e6)
+    centre = replace(centre, desk=Desk(centre.registry, base.inventory, lenient))
+    home = sites["north"][0]
+    strong = random_concept(base.inventory, "rex", seed=2, strength=3.0).to_bytes()
+    culprit = Bundle.read(Outbox(home).put(strong, "north", NOW).path)
+    assert centre.desk.receive(culprit.to_bytes(), now=NOW).accepted
+    bring(centre, sites, "south", "bolt", 3)
+    second = published(centre, base)
+    assert first is not None
+    assert second is not None
+    newest = centre.registry.published.newest()
+    assert newest is not None
+    assert newest.concepts == ("north/rex", "south/bolt")  # rex as it was before
+    (record,) = centre.registry.bundles.left_out()
+    assert (record.site, record.digest) == ("north", culprit.digest)
+    assert "at most 4 is admitted" in record.text
+    assert published(centre, base) is None

@@ -160,6 +160,7 @@ class Conversation:
         if flight.action == QUERY_SYNC:
             told = {verdict.digest for verdict in flight.verdicts}
             node.verdicts = [v for v in node.verdicts if v.digest not in told]
+            self._registry.bundles.note_told(told)
             self._synced(node, SyncAnswer.from_dict(reply.values or {}))
         elif flight.action == QUERY_COLLECT:
             self._collected(node, flight.digest, reply.blob or b"")
@@ -203,7 +204,9 @@ class Conversation:
     def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
         """Note what is to be collected or told; whether there is anything."""
         digests = [offer.digest for offer in offers]
-        judged = self._registry.bundles.verdicts_for(node.key_id, digests)
+        bundles = self._registry.bundles
+        judged = bundles.verdicts_for(node.key_id, digests)
+        judged += bundles.news_for(node.key_id)
         done = {verdict.digest for verdict in judged}
         due: list[Offer] = []
         for offer in offers:
@@ -211,6 +214,8 @@ class Conversation:
                 break  # counters only rise: a later bundle would bar this one
             if offer.digest not in done:
                 due.append(offer)
+        # What exceeds the site's hourly rate waits at the site.
+        del due[bundles.room(node.key_id, int(time.time())) :]
         node.verdicts, node.offers = list(judged), due
         return bool(judged or due)
 

@@ -16,6 +16,7 @@ from mos_protocol.rules.admission import KnownSite
 from mos_protocol.signed.keys import VerifyKey
 from mos_server.errors import RegistryError
 from mos_server.registry.database import Database
+from mos_server.registry.quotas import Quota
 from mos_server.registry.records import SiteRecord
 from mos_server.registry.tables import SiteRow
 
@@ -28,14 +29,21 @@ class Membership:
         self._database = database
 
     def admit(
-        self, name: str, key: VerifyKey, node_key: bytes, *, now: int | None = None
+        self,
+        name: str,
+        key: VerifyKey,
+        node_key: bytes,
+        *,
+        quota: Quota | None = None,
+        now: int | None = None,
     ) -> None:
-        """Let a site's bundles in; admitting the same site again changes nothing.
+        """Let a site's bundles in; admitting it again changes its quota, if given.
 
         Args:
             name: The site's name, part of its concepts' full names.
             key: Verifies its bundles.
             node_key: Its SuperNode's public key, as enrolled.
+            quota: What it may send and keep; the default, or its present one, for None.
             now: Unix time, seconds; the clock's where None.
 
         Raises:
@@ -50,6 +58,7 @@ class Membership:
             known = session.get(SiteRow, key.key_id)
             if known is not None:
                 known.node_key = node_key
+                known.quota = known.quota if quota is None else str(quota)
                 return
             session.add(
                 SiteRow(
@@ -60,6 +69,7 @@ class Membership:
                     revoked=False,
                     counter=0,
                     admitted=int(time.time()) if now is None else now,
+                    quota="" if quota is None else str(quota),
                 )
             )
 
@@ -131,6 +141,7 @@ def site_record(row: SiteRow) -> SiteRecord:
         successor=row.successor,
         counter=row.counter,
         admitted=row.admitted,
+        quota=Quota.parse(row.quota),
     )
 
 

@@ -4,8 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Delete, delete, select
 
+from mos_protocol.errors import Reason
 from mos_runtime.files import write_atomically
 from mos_server.registry.database import Database
 from mos_server.registry.records import RefusalRecord
@@ -16,6 +17,9 @@ MAX_KEPT: Final = 100
 
 MAX_KEPT_BYTES: Final = 512 * 2**20
 """Bytes of all of them together; a larger one is recorded without its content."""
+
+MAX_RECORDS: Final = 1000
+"""Refusals of one sender that stay on record; the oldest are forgotten."""
 
 _SUFFIX: Final = ".bundle"
 
@@ -39,6 +43,8 @@ class Refusals:
     ) -> None:
         """Keep a refused bundle aside with its reason; nothing else changes.
 
+        Of one that came over its site's quota only the record is kept.
+
         Args:
             content: What came.
             reason: A `Reason`, for programs.
@@ -50,7 +56,9 @@ class Refusals:
         Raises:
             StorageError: the disk is full, or the like.
         """
-        name = keep_aside(self._folder, content, reason, text)
+        name = ""
+        if reason != Reason.OVER_QUOTA:
+            name = keep_aside(self._folder, content, reason, text)
         with self._database.writing() as session:
             session.add(
                 RefusalRow(
@@ -63,6 +71,7 @@ class Refusals:
                     received=now,
                 )
             )
+            session.execute(_beyond_the_newest(sender))
 
     def all(self) -> tuple[RefusalRecord, ...]:
         """Every refusal, oldest first."""
@@ -83,6 +92,19 @@ class Refusals:
     def _kept(self, name: str) -> Path | None:
         path = self._folder / name
         return path if name and path.is_file() else None
+
+
+def _beyond_the_newest(sender: str) -> Delete:
+    """Forget the oldest refusals of one sender."""
+    newest = (
+        select(RefusalRow.number)
+        .where(RefusalRow.sender == sender)
+        .order_by(RefusalRow.number.desc())
+        .limit(MAX_RECORDS)
+    )
+    return delete(RefusalRow).where(
+        RefusalRow.sender == sender, RefusalRow.number.not_in(newest)
+    )
 
 
 def keep_aside(folder: Path, content: bytes, reason: str, text: str) -> str:

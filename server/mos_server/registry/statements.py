@@ -8,6 +8,7 @@ from mos_protocol.rules.statement_admission import AdmittedStatement
 from mos_protocol.signed.statement import Rotation, Withdrawal
 from mos_server.registry.database import Database
 from mos_server.registry.membership import check_still_welcome, keys_of
+from mos_server.registry.quotas import check_statement_rate
 from mos_server.registry.tables import (
     WITHDRAWN,
     BundleRow,
@@ -32,8 +33,9 @@ class Statements:
             now: Unix time, seconds.
 
         Raises:
-            AdmissionError: the site was revoked, or its counter passed, since then; or
-                the new key is known already. Nothing changed.
+            AdmissionError: the site was revoked, or its counter passed, since then; it
+                has made too many statements; or the new key is known already. Nothing
+                changed.
         """
         with self._database.writing() as session:
             _record(session, admitted, now)
@@ -42,6 +44,7 @@ class Statements:
 def _record(session: Session, admitted: AdmittedStatement, now: int) -> None:
     statement, key_id = admitted.statement, admitted.site.key.key_id
     site = check_still_welcome(session.get(SiteRow, key_id), statement.counter, key_id)
+    check_statement_rate(session, site, keys_of(session, key_id), now)
     site.counter = statement.counter
     digest = admitted.signed.digest
     if isinstance(statement, Withdrawal):
@@ -82,6 +85,7 @@ def _change_key(
             revoked=False,
             counter=rotation.counter,
             admitted=now,
+            quota=site.quota,
         )
     )
     # What the old key brought stays, and nothing more comes by it.

@@ -71,6 +71,9 @@ class ServeSettings:
     settle_seconds: float = 5.0
     """How long after the last accepted bundle a fusion begins."""
 
+    longest_settle_seconds: float = 300.0
+    """A fusion begins at the latest so long after a release became due."""
+
     wait_seconds: float = 20.0
     """How long a site's answer may wait for something to say."""
 
@@ -129,7 +132,7 @@ def serve_centre(
         with suppress(MosError):
             if event.kind == "published":
                 registry.published.prune(settings.keep_releases)
-                registry.bundles.prune()
+                registry.bundles.prune()  # what the release before held
             if on_status is not None:
                 on_status(status_line(status()))
 
@@ -331,6 +334,7 @@ class _Service:
             f"node-auth = {json.dumps(not self._settings.insecure)}",
             f"wait-seconds = {float(self._settings.wait_seconds)}",
             f"settle-seconds = {float(self._settings.settle_seconds)}",
+            f"longest-settle-seconds = {float(self._settings.longest_settle_seconds)}",
         ]
         write_atomically(path, ("\n".join(lines) + "\n").encode())
         return path
