@@ -49,7 +49,7 @@ def test_admitted_site_gets_all_that_it_joins_with(
     assert welcome.base == read_inventory(base).base
     (site,) = Registry(centre).membership.sites()
     assert (site.name, site.key.raw.hex()) == ("north", told["key"])
-    assert site.node_key == (home.parent / "north" / "node.pub").read_bytes()
+    assert site.node_key == (home.parent / "north" / "node.pub").read_bytes().strip()
 
 
 def test_site_on_loopback_may_do_without_tls(

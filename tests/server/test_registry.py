@@ -232,6 +232,8 @@ def test_file_that_is_no_registry_ends_in_one_line(tmp_path: Path) -> None:
 _ADMITTING = """
 import sys
 from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mos_protocol.signed.keys import SigningKey
 from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
@@ -239,7 +241,9 @@ from mos_server.registry.registry import Registry
 registry = Registry(CentreHome.open(Path(sys.argv[1]), create=True))
 for number in range(20):
     key = SigningKey.generate().public
-    registry.membership.admit(f"{sys.argv[2]}-{number}", key, key.raw, now=1)
+    node = ec.generate_private_key(ec.SECP384R1()).public_key()
+    node_key = node.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    registry.membership.admit(f"{sys.argv[2]}-{number}", key, node_key, now=1)
 print(registry.home.signing_key().public.key_id)
 """
 

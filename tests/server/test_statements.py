@@ -225,12 +225,14 @@ def test_request_of_a_rotated_site_is_still_its_own(
 ) -> None:
     new_key = SigningKey.generate()
     assert change_key(north, new_key, 1) == ""
+    other = SiteHome.open(north.home.folder.with_name("other"), create=True)
+    node_key = other.node_public_path.read_bytes()
     request = EnrolmentRequest.sign(
-        site="north", key=new_key, node_key=b"another node key", created=NOW
+        site="north", key=new_key, node_key=node_key, created=NOW
     )
     centre.registry.membership.admit(request.site, request.site_key, request.node_key)
     newest = [site for site in centre.registry.membership.sites() if not site.successor]
-    assert [site.node_key for site in newest] == [b"another node key"]
+    assert [site.node_key for site in newest] == [node_key.strip()]
 
 
 def test_files_of_what_is_fused_no_more_are_deleted(

@@ -26,13 +26,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mos_protocol.errors import MalformedError, SignatureError
+from mos_protocol.signed.points import point_fault
 from mos_runtime.errors import StorageError
 from mos_runtime.files import read_whole, write_atomically
 
 PASSPHRASE_VARIABLE: Final = "MOS_KEY_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE: Final = "MOS_KEY_PASSPHRASE_FILE"
 
-_RAW_BYTES: Final = 32
 _SHORT_DIGITS: Final = 12
 _MAX_PEM_BYTES: Final = 64 * 2**10
 
@@ -45,18 +45,17 @@ class VerifyKey:
     """The key as RFC 8032 encodes it, 32 bytes."""
 
     def __post_init__(self) -> None:
-        """Refuse anything that is not 32 bytes."""
-        if len(self.raw) != _RAW_BYTES:
-            raise MalformedError(
-                f"an Ed25519 public key has {_RAW_BYTES} bytes, not {len(self.raw)}"
-            )
+        """Refuse anything that is not a public key in its one encoding."""
+        fault = point_fault(self.raw)
+        if fault:
+            raise MalformedError(fault)
 
     @staticmethod
     def from_raw(raw: bytes) -> "VerifyKey":
         """The key of 32 raw bytes.
 
         Raises:
-            MalformedError: there are not 32 of them.
+            MalformedError: they are not a public key, or not in its one encoding.
         """
         return VerifyKey(raw)
 

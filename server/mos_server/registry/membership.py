@@ -16,6 +16,7 @@ from mos_protocol.rules.admission import KnownSite
 from mos_protocol.signed.keys import VerifyKey
 from mos_server.errors import RegistryError
 from mos_server.registry.database import Database
+from mos_server.registry.node_keys import is_same_key, openssh_form
 from mos_server.registry.quotas import Quota
 from mos_server.registry.records import SiteRecord
 from mos_server.registry.tables import SiteRow
@@ -42,16 +43,17 @@ class Membership:
         Args:
             name: The site's name, part of its concepts' full names.
             key: Verifies its bundles.
-            node_key: Its SuperNode's public key, as enrolled.
+            node_key: Its SuperNode's public key, as enrolled; kept in OpenSSH form.
             quota: What it may send and keep; the default, or its present one, for None.
             now: Unix time, seconds; the clock's where None.
 
         Raises:
             RegistryError: the key was revoked, is another site's, or the name or node
-                key is.
+                key is; or the node key is not readable.
             ConceptError: `name` is not a name.
         """
         checked_name(name, "site")
+        node_key = openssh_form(node_key)
         with self._database.writing() as session:
             for row in session.scalars(select(SiteRow)):
                 check_admission(row, name, key, node_key)
@@ -148,6 +150,12 @@ def site_record(row: SiteRow) -> SiteRecord:
 def check_admission(row: SiteRow, name: str, key: VerifyKey, node_key: bytes) -> None:
     """Refuse a newcomer that a site already admitted stands in the way of.
 
+    Args:
+        row: The site already admitted.
+        name: The newcomer's.
+        key: The newcomer's.
+        node_key: The newcomer's, in OpenSSH form.
+
     Raises:
         RegistryError: it does.
     """
@@ -175,7 +183,7 @@ def check_admission(row: SiteRow, name: str, key: VerifyKey, node_key: bytes) ->
             f"`mos-server revoke {name} --withdraw-concepts` first, or let the new "
             "one enrol under another name"
         )
-    if row.node_key == node_key:
+    if is_same_key(row.node_key, node_key):
         raise RegistryError(
             f"site {name!r}: its node key is already site {row.name!r}'s; the site "
             "enrols with a home of its own"

@@ -23,10 +23,10 @@ from mos_runtime.flower_env import is_loopback, split_address
 from mos_runtime.journal import Event, JournalReader
 from mos_runtime.locking import HeldError, locked
 from mos_runtime.processes import BackOff, Stopping
-from mos_server.errors import CentreError, ServingError
+from mos_server.errors import RegistryError, ServingError
 from mos_server.federation.names import ALIVE_FILE, JOURNAL_FILE
-from mos_server.federation.nodes import openssh_form
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
+from mos_server.registry.node_keys import openssh_form
 from mos_server.registry.records import SiteRecord
 from mos_server.registry.registry import Registry
 from mos_server.serving.monitoring import monitored
@@ -273,7 +273,7 @@ class _Service:
         """Whether there was anything to do for a site's node."""
         try:
             key = openssh_form(site.node_key)
-        except CentreError as error:
+        except RegistryError as error:
             if site.node_key not in self._nodes:
                 self._nodes[site.node_key] = ""
                 self._tell("not-registered", site=site.name, reason=str(error))
