@@ -17,16 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mos_protocol.errors import MalformedError, SignatureError
 from mos_protocol.signed.points import point_fault
+from mos_protocol.signed.private_pem import private_pem
 from mos_runtime.errors import StorageError
 from mos_runtime.files import read_whole, write_atomically
 
@@ -123,11 +118,7 @@ class SigningKey:
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
         """The key as PKCS8 PEM; `from_pem(to_pem(p), p)` signs alike."""
-        return self.private.private_bytes(
-            Encoding.PEM,
-            PrivateFormat.PKCS8,
-            BestAvailableEncryption(passphrase) if passphrase else NoEncryption(),
-        )
+        return private_pem(self.private, passphrase)
 
     @property
     def public(self) -> VerifyKey:

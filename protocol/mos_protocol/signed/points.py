@@ -18,7 +18,10 @@ _D: Final = -121665 * pow(121666, -1, _P) % _P
 def point_fault(raw: bytes) -> str:
     """Why 32 bytes are no Ed25519 public key; "" where they are one."""
     if len(raw) != KEY_BYTES:
-        return f"an Ed25519 public key has {KEY_BYTES} bytes, not {len(raw)}"
+        return (
+            f"an Ed25519 public key has {KEY_BYTES} bytes ({2 * KEY_BYTES} hexadecimal "
+            f"digits), not {len(raw)}"
+        )
     y = int.from_bytes(raw, "little") & (2**255 - 1)
     if y >= _P:
         return "not the one encoding of an Ed25519 public key"
