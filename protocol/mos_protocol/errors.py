@@ -61,6 +61,12 @@ class Reason(StrEnum):
     OUT_OF_BOUNDS = "out-of-bounds"
     """A lifetime, a rank or an update so large that it drowns all others."""
 
+    OVER_QUOTA = "over-quota"
+    """A site that sends more often, or keeps more at the centre, than it may."""
+
+    UNFUSABLE = "unfusable"
+    """Admitted, but fusing it fails; the release is published without it."""
+
     MIX_AND_MATCH = "mix-and-match"
     """Parts, each rightly signed, that were never published together."""
 

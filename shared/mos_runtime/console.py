@@ -1,7 +1,7 @@
 """How the two command lines talk: one line for an error, exit code 2, `--debug`.
 
-A `MosError` is the user's to mend and ends in one line. Anything else is a bug of
-ours; it too ends in one line that says so, and `--debug` shows where.
+A `MosError` is the user's to mend and ends in one line. Anything else is an internal
+error; it too ends in one line, and `--debug` shows where.
 """
 
 import json
@@ -42,6 +42,8 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
         arguments: Command line without the program's name; the process's by default.
             `--debug` anywhere in it is taken out and shows tracebacks.
     """
+    # Whatever the umask: what these programs write, nobody else may change.
+    os.umask(os.umask(0o077) | 0o022)
     # OpenMP's threads spin while they wait; on busy cores that costs a hundredfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -59,7 +61,7 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
         if debug:
             traceback.print_exc()
         else:
-            _say(f"a bug of ours: {type(error).__name__}: {error} (--debug shows it)")
+            _say(f"internal error: {type(error).__name__}: {error} (--debug shows it)")
         sys.exit(OUR_BUG)
     sys.exit(0)
 

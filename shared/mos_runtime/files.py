@@ -44,6 +44,31 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         raise
 
 
+def private_folder(folder: Path, *, ours: bool) -> None:
+    """See to it that a folder is its owner's alone, and make it where it is missing.
+
+    Others are shut out of one that is `ours`, or empty. One that holds something else
+    stays as it is.
+
+    Raises:
+        StorageError: it cannot be made or shut, or holds something else and others may
+            enter it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name != "posix" or not folder.stat().st_mode & 0o077:
+            return
+        if ours or not any(folder.iterdir()):
+            folder.chmod(0o700)
+            return
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be created: {error.strerror}") from error
+    raise StorageError(
+        f"{folder}: holds other files, and others on this machine may enter it; "
+        f"`chmod 700 {folder}`, or name a folder that does not exist yet"
+    )
+
+
 def read_whole(path: Path, *, what: str, max_bytes: int | None = None) -> bytes:
     """The bytes of `path`.
 

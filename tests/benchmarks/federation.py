@@ -101,7 +101,7 @@ def _desk(inventory: Inventory, count: int, size: int) -> dict[str, Any]:
     ruled = time.process_time() - begun
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(CentreHome.open(Path(folder), create=True))
-        registry.admit_site("north", key.public, b"a node's key")
+        registry.membership.admit("north", key.public, b"a node's key")
         desk = Desk(registry, inventory)
         begun, computed = time.perf_counter(), time.process_time()
         verdicts = [desk.receive(content) for content in bundles]

@@ -84,7 +84,7 @@ class Talk:
 
 
 def current(centre: Centre) -> list[str]:
-    return [f"{b.site}/{b.concept}" for b in centre.registry.current_bundles()]
+    return [f"{b.site}/{b.concept}" for b in centre.registry.bundles.current()]
 
 
 def test_withdrawn_concept_leaves_the_release_and_the_site_is_told(
@@ -115,7 +115,7 @@ def test_withdrawn_concept_leaves_the_release_and_the_site_is_told(
         assert newest.concepts == ()
         with applied(base, newest.lora):
             pass
-    assert centre.registry.check_chain() == 3
+    assert centre.registry.published.check_chain() == 3
     put(north, centre, "rex", seed=2)
     talk.steps()
     newest = FusedModel.from_bytes(ReleaseStore(south).read("newest").payload)
@@ -132,7 +132,7 @@ def test_bundles_that_wait_are_not_barred_by_a_later_withdrawal(
     put(north, centre, "bolt")
     Talk(centre, north).steps()
     assert current(centre) == ["north/bolt", "north/luna"]
-    assert centre.registry.refusals() == ()
+    assert centre.registry.refusals.all() == ()
 
 
 def test_concept_that_was_never_signed_cannot_be_withdrawn(
@@ -174,9 +174,9 @@ def test_site_changes_its_key_and_what_waits_is_signed_anew(
     new = north.signing_key().public
     assert new != old
     assert current(centre) == ["north/bolt", "north/luna", "north/rex"]
-    signers = {b.concept: b.signer for b in centre.registry.current_bundles()}
+    signers = {b.concept: b.signer for b in centre.registry.bundles.current()}
     assert signers == {"rex": old.key_id, "bolt": old.key_id, "luna": new.key_id}
-    assert centre.registry.refusals() == ()
+    assert centre.registry.refusals.all() == ()
     assert sorted(entry.concept for entry in Outbox(north).sent()) == [
         *("bolt", "luna", "rex")
     ]
@@ -257,10 +257,14 @@ def test_only_the_newest_releases_are_kept(
     ReleaseStore(north).set_keep(1)
     assert ReleaseStore(north).versions() == (3,)
     registry = centre.registry
-    assert registry.prune_releases(1) == (1, 2)
-    assert [release.whole for release in registry.releases()] == [False, False, True]
-    assert registry.check_chain() == 3
+    assert registry.published.prune(1) == (1, 2)
+    assert [release.whole for release in registry.published.all()] == [
+        False,
+        False,
+        True,
+    ]
+    assert registry.published.check_chain() == 3
     (signature,) = centre.home.releases.glob("0002*.sig")
     signature.write_bytes((centre.home.releases / "0003.safetensors.sig").read_bytes())
     with pytest.raises(RegistryError, match="not the envelope of release 2"):
-        registry.check_chain()
+        registry.published.check_chain()

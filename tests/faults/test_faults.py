@@ -82,7 +82,7 @@ def test_centre_killed_in_the_middle_of_a_fusion(federation: Federation) -> None
     worker.kill()
     federation.lose("centre")
     registry = Registry(CentreHome.open(federation.centre_home))
-    assert registry.newest_release() is None
+    assert registry.published.newest() is None
     federation.serve()
     federation.settle()
     federation.assert_all_is_well()
@@ -114,7 +114,7 @@ def test_serverapp_killed(federation: Federation) -> None:
 def test_site_that_was_offline_for_three_releases(federation: Federation) -> None:
     store = ReleaseStore(federation.home("east"))
     held = store.held()
-    newest = Registry(CentreHome.open(federation.centre_home)).newest_release()
+    newest = Registry(CentreHome.open(federation.centre_home)).published.newest()
     assert held is not None
     assert newest is not None
     assert newest.version >= held.version + 3
@@ -137,7 +137,7 @@ def test_supernode_killed_and_another_site_killed_in_the_middle_of_an_upload(
     federation.lose("south")
     relay.release()
     registry = Registry(CentreHome.open(federation.centre_home))
-    assert not registry.has_bundle(waiting.digest)
+    assert not registry.bundles.has(waiting.digest)
     federation.join("south")
     federation.settle()
     federation.assert_all_is_well()

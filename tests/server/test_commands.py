@@ -47,9 +47,9 @@ def test_admitted_site_gets_all_that_it_joins_with(
     assert welcome.centre_key == centre.signing_key().public
     assert welcome.ca_certificate == (centre.tls / "ca.crt").read_bytes()
     assert welcome.base == read_inventory(base).base
-    (site,) = Registry(centre).sites()
+    (site,) = Registry(centre).membership.sites()
     assert (site.name, site.key.raw.hex()) == ("north", told["key"])
-    assert site.node_key == (home.parent / "north" / "node.pub").read_bytes()
+    assert site.node_key == (home.parent / "north" / "node.pub").read_bytes().strip()
 
 
 def test_site_on_loopback_may_do_without_tls(
@@ -122,7 +122,7 @@ def test_revoked_site_is_listed_so(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("revoke", "nobody"), "none of that name"),
+        (("revoke", "nobody"), "no active site of that name"),
         (("withdraw", "rex"), "SITE/CONCEPT"),
         (("withdraw", "north/rex"), "no such concept"),
     ],

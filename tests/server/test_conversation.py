@@ -93,7 +93,7 @@ def test_two_sites_bring_concepts_one_after_the_other_and_each_gets_both_release
     for home in (north, south):
         assert ReleaseStore(home).versions() == (1, 2)
         assert [entry.concept for entry in Outbox(home).entries()] == []
-    newest = centre.registry.newest_release()
+    newest = centre.registry.published.newest()
     assert newest is not None
     assert newest.concepts == ("north/rex", "south/luna")
 
@@ -124,8 +124,8 @@ def test_bundle_with_a_flipped_bit_is_refused_at_both_ends(
     content[-1] ^= 1
     path.write_bytes(content)
     Talk(centre, Wire({1: north})).steps()
-    assert centre.registry.current_bundles() == ()
-    assert [record.reason for record in centre.registry.refusals()] == ["tampered"]
+    assert centre.registry.bundles.current() == ()
+    assert [record.reason for record in centre.registry.refusals.all()] == ["tampered"]
     assert Outbox(north).entries() == ()
     refused = Outbox(north).refused()
     assert [entry.concept for entry in refused] == ["rex"]
@@ -141,8 +141,8 @@ def test_bundle_of_a_key_that_was_not_admitted_is_refused_at_both_ends(
     # Without node keys (loopback only) anyone may connect.
     settings = replace(STILL, bind_nodes=False)
     Talk(centre, Wire({1: stranger}), settings).steps()
-    assert centre.registry.current_bundles() == ()
-    assert [r.reason for r in centre.registry.refusals()] == ["unknown-signer"]
+    assert centre.registry.bundles.current() == ()
+    assert [r.reason for r in centre.registry.refusals.all()] == ["unknown-signer"]
     assert Outbox(stranger).refused()[0].reason.startswith("unknown-signer")
 
 
@@ -170,7 +170,7 @@ def test_site_cannot_speak_for_another_sites_key(
     put(thief, centre.inventory, "rex")
     talk = Talk(centre, Wire({1: thief}))
     talk.steps()
-    assert centre.registry.current_bundles() == ()
+    assert centre.registry.bundles.current() == ()
     assert "failed" in events_of(talk.journal)
     assert "joined" not in events_of(talk.journal)
 
@@ -183,13 +183,13 @@ def test_silent_node_holds_nobody_up_and_is_asked_again(
     wire = Wire({1: north, 2: south}, silent={1})
     talk = Talk(centre, wire)
     talk.steps()
-    assert [b.concept for b in centre.registry.current_bundles()] == ["luna"]
+    assert [b.concept for b in centre.registry.bundles.current()] == ["luna"]
     assert [node for node, _ in wire.actions].count(1) == 1
     talk.clock.now += STILL.grace_seconds
     wire.silent.clear()
     put(north, centre.inventory, "rex")
     talk.steps()
-    stored = centre.registry.current_bundles()
+    stored = centre.registry.bundles.current()
     assert [bundle.concept for bundle in stored] == ["rex", "luna"]
 
 
@@ -216,11 +216,11 @@ def test_revoked_site_is_not_spoken_to_and_its_concept_leaves_the_next_release(
     put(north, base.inventory, "rex")
     put(south, base.inventory, "luna", seed=1)
     talk.steps()
-    centre.registry.revoke_site("south")
+    centre.registry.membership.revoke("south")
     wire.actions.clear()
     talk.steps()
     assert 2 not in {node for node, _ in wire.actions}
-    newest = centre.registry.newest_release()
+    newest = centre.registry.published.newest()
     assert newest is not None
     assert newest.concepts == ("north/rex",)
     assert ReleaseStore(north).held() is not None
@@ -242,7 +242,7 @@ def test_no_more_bundles_are_under_way_than_may_be(
     wire.silent.clear()
     talk.clock.now += 10 * STILL.grace_seconds
     talk.steps(40, seconds=30.0)
-    assert len(centre.registry.current_bundles()) == 5
+    assert len(centre.registry.bundles.current()) == 5
 
 
 def test_whoever_is_served_to_the_end_is_not_given_up_while_others_answer(
@@ -309,13 +309,13 @@ def test_site_that_answers_garbage_stops_nobody(
     wire.strange[1] = lambda message_id: Reply(message_id, **garbage)
     talk = Talk(centre, wire)
     talk.steps()
-    assert [b.concept for b in centre.registry.current_bundles()] == ["luna"]
+    assert [b.concept for b in centre.registry.bundles.current()] == ["luna"]
     assert [entry.concept for entry in Outbox(south).sent()] == ["luna"]
     # And it is one of us again once it talks sense.
     wire.strange.clear()
     put(north, centre.inventory, "rex")
     talk.steps(30, seconds=10.0)
-    assert len(centre.registry.current_bundles()) == 2
+    assert len(centre.registry.bundles.current()) == 2
 
 
 def test_size_that_is_claimed_gives_no_more_time_than_the_largest_bundle(

@@ -31,7 +31,12 @@ def standing(centre: Centre) -> tuple[Any, ...]:
     """All that a refusal must leave as it is."""
     registry = centre.registry
     blobs = snapshot(centre.home.blobs) if centre.home.blobs.exists() else {}
-    return (registry.sites(), registry.current_bundles(), registry.releases(), blobs)
+    return (
+        registry.membership.sites(),
+        registry.bundles.current(),
+        registry.published.all(),
+        blobs,
+    )
 
 
 def refused(centre: Centre, content: bytes, **told: Any) -> Verdict:
@@ -40,7 +45,7 @@ def refused(centre: Centre, content: bytes, **told: Any) -> Verdict:
     verdict = centre.desk.receive(content, now=NOW, **told)
     assert not verdict.accepted
     assert standing(centre) == before
-    last = centre.registry.refusals()[-1]
+    last = centre.registry.refusals.all()[-1]
     assert f"{last.reason}: {last.text}" == verdict.reason
     assert last.path is not None
     assert last.path.read_bytes() == content
@@ -56,7 +61,7 @@ def test_honest_bundle_is_accepted_and_its_sender_told(
     verdict = centre.desk.receive(bundle.to_bytes(), now=NOW)
     assert verdict == Verdict(bundle.digest, True, "")
     key_id = north.signing_key().public.key_id
-    assert centre.registry.verdicts_for(key_id) == (verdict,)
+    assert centre.registry.bundles.verdicts_for(key_id) == (verdict,)
 
 
 @pytest.mark.parametrize("part", ["manifest", "signature", "payload", "first", "last"])
@@ -80,7 +85,7 @@ def test_one_flipped_bit_is_refused_on_both_ends(
     verdict = refused(centre, bytes(content), **told)
     assert verdict.digest == bundle.digest
     # The site is told, and keeps the bundle aside with the reason.
-    assert verdict in centre.registry.verdicts_for(key_id, {bundle.digest})
+    assert verdict in centre.registry.bundles.verdicts_for(key_id, {bundle.digest})
     outbox = Outbox(north)
     outbox.settle(verdict)
     (entry,) = outbox.refused()
@@ -115,7 +120,7 @@ def test_replayed_bundle_is_refused_and_still_counts_as_accepted(
     accepted = centre.desk.receive(bundle.to_bytes(), now=NOW, sender_key_id=key_id)
     verdict = refused(centre, bundle.to_bytes(), sender_key_id=key_id)
     assert verdict.reason.startswith("replayed: ")
-    assert centre.registry.verdicts_for(key_id) == (accepted,)
+    assert centre.registry.bundles.verdicts_for(key_id) == (accepted,)
 
 
 def test_older_bundle_is_refused_after_a_newer_one(
@@ -128,7 +133,7 @@ def test_older_bundle_is_refused_after_a_newer_one(
 
 
 def test_bundle_of_a_revoked_site_is_refused(centre: Centre, north: SiteHome) -> None:
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     verdict = refused(centre, signed(north, centre.inventory).to_bytes())
     assert verdict.reason.startswith("revoked-signer: ")
 
@@ -136,7 +141,7 @@ def test_bundle_of_a_revoked_site_is_refused(centre: Centre, north: SiteHome) ->
 def test_withdrawn_concept_cannot_be_replayed(centre: Centre, north: SiteHome) -> None:
     bundle = signed(north, centre.inventory)
     centre.desk.receive(bundle.to_bytes(), now=NOW)
-    centre.registry.withdraw("north", "rex")
+    centre.registry.bundles.withdraw("north", "rex")
     assert refused(centre, bundle.to_bytes()).reason.startswith("replayed: ")
 
 
@@ -165,8 +170,8 @@ def test_refusal_is_told_to_its_sender_alone(
     broken = Bundle(bundle.envelope, b"").to_bytes()
     south_key = south.signing_key().public.key_id
     refused(centre, broken, sender_key_id=south_key, asked=bundle.digest)
-    assert centre.registry.verdicts_for(north.signing_key().public.key_id) == ()
-    assert len(centre.registry.verdicts_for(south_key)) == 1
+    assert centre.registry.bundles.verdicts_for(north.signing_key().public.key_id) == ()
+    assert len(centre.registry.bundles.verdicts_for(south_key)) == 1
 
 
 def test_full_disk_tells_no_verdict_and_changes_nothing(tmp_path: Path) -> None:
@@ -186,5 +191,5 @@ def test_full_disk_keeps_no_refused_bundle_without_its_reason(centre: Centre) ->
     with no_file_larger_than(2**19), pytest.raises(StorageError):
         centre.desk.receive(bytes(2**20), now=NOW)
     assert snapshot(centre.home.refused) == {}
-    assert centre.registry.refusals() == ()
+    assert centre.registry.refusals.all() == ()
     assert standing(centre) == before

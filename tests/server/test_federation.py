@@ -97,7 +97,7 @@ def test_two_sites_push_at_different_times_and_both_get_both_releases(
         assert told["concepts"] == ["north/rex", "south/luna"]
     for home in (north, south):
         assert ReleaseStore(SiteHome.open(home)).versions() == (1, 2)
-    newest = Registry(CentreHome.open(tmp_path / "centre")).newest_release()
+    newest = Registry(CentreHome.open(tmp_path / "centre")).published.newest()
     assert newest is not None
     assert newest.version == 2
     programs = (at_north, centre, at_south)
@@ -156,7 +156,7 @@ def test_dozen_synthetic_sites_are_all_admitted_and_all_hold_one_release(
     assert outcome.concepts == tuple(f"{name}/noise" for name in names)
     assert all(site.accepted and site.release == 1 for site in outcome.sites)
     assert all(200_000 < site.bytes_sent < 300_000 for site in outcome.sites)
-    (newest,) = Registry(CentreHome.open(out / "centre")).releases()
+    (newest,) = Registry(CentreHome.open(out / "centre")).published.all()
     for name in names:
         held = ReleaseStore(SiteHome.open(out / "sites" / name)).held()
         assert held is not None

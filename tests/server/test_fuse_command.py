@@ -82,6 +82,6 @@ def test_changed_concept_of_an_admitted_site_is_not_fused(
 def test_concept_of_a_revoked_site_is_not_fused(
     base: str, centre: Centre, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     assert fuse(base, file, "--home", centre.home.folder) == 2
     assert "now revoked" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_only_what_is_new_is_captured_and_damage_is_mended(
             folder,
             centre.registry,
             base,
-            centre.registry.current_bundles(),
+            centre.registry.bundles.current(),
             settings=settings,
             on_progress=lambda what, _: told.add(what),
         ).model.to_bytes()
@@ -78,7 +78,7 @@ def test_only_what_is_new_is_captured_and_damage_is_mended(
     bring(centre, site, "miso", 2)
     both = fused()
     assert captures.since() == ["miso"]
-    centre.registry.withdraw("north", "miso")
+    centre.registry.bundles.withdraw("north", "miso")
     assert fused() == first
     assert captures.since() == []
 

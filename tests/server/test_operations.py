@@ -81,10 +81,12 @@ def test_orders_keys_withdrawals_and_a_dead_server_app_while_all_runs(
         federation.end(name)
     assert processes_about(folder) == []
     registry = Registry(CentreHome.open(federation.centre_home))
-    assert registry.check_chain() == 5
-    answers = {order.site: order.error for order in registry.tune_orders()}
+    assert registry.published.check_chain() == 5
+    answers = {order.site: order.error for order in registry.orders.all()}
     assert answers == {"north": "", "south": "this site does not tune on request"}
     home = SiteHome.open(folder / "north")
     assert len(home.public_keys()) == 2
     assert [entry.concept for entry in Outbox(home).withdrawn()] == ["rex"]
-    assert ReleaseStore(home).read("newest").digest == (registry.releases()[-1].digest)
+    assert ReleaseStore(home).read("newest").digest == (
+        registry.published.all()[-1].digest
+    )

@@ -9,16 +9,21 @@ from pathlib import Path
 import pytest
 
 from mos_client.store.home import SiteHome
+from mos_client.store.outbox import Outbox
 from mos_client.store.releases import ReleaseStore
 from mos_model.base import Base, load_base
 from mos_model.concept import FusedModel
+from mos_protocol.rules.admission import AdmissionLimits
+from mos_protocol.signed.bundle import Bundle
 from mos_protocol.signed.enrolment import Welcome
 from mos_protocol.signed.release import RELEASE_LIFETIME_SECONDS, Release
 from mos_runtime.errors import StorageError
 from mos_server.errors import RegistryError
+from mos_server.federation.desk import Desk
 from mos_server.federation.publishing import pending, publish
 from mos_server.fusion import FusionSettings
 from tests.support.bases import save_tiny_sd
+from tests.support.concepts import random_concept
 from tests.support.disk import no_file_larger_than, snapshot
 from tests.support.sites import NOW, Centre, signed
 
@@ -72,12 +77,12 @@ def test_two_sites_concepts_become_releases_that_both_take_up(
         model = FusedModel.from_bytes(store.read("newest").payload)
         assert [c.key for c in model.concepts] == ["north/rex", "south/bolt"]
         assert {factors.down.shape[0] for factors in model.lora.values()} == {2 * 4}
-    newest = centre.registry.newest_release()
+    newest = centre.registry.published.newest()
     assert newest is not None
     assert newest.version == 2
     assert newest.bundles == {first, second}
     assert newest.digest == two.digest
-    assert centre.registry.release(1) == one
+    assert centre.registry.published.read(1) == one
     report = json.loads((newest.path.parent / "0002.report.json").read_text())
     assert set(report["concepts"]) == {"north/rex", "south/bolt"}
 
@@ -102,10 +107,10 @@ def test_withdrawal_publishes_what_is_left(
     published(centre, base)
     bring(centre, sites, "south", "bolt", 2)
     published(centre, base)
-    centre.registry.revoke_site("south")
+    centre.registry.membership.revoke("south")
     release = published(centre, base)
     assert release is not None
-    first = centre.registry.release(1)
+    first = centre.registry.published.read(1)
     assert release.payload == first.payload  # as a fusion that never saw it
 
 
@@ -137,19 +142,19 @@ def test_release_that_does_not_follow_on_the_newest_is_refused(
     facts = one.verified(key.public)
     before = snapshot(centre.home.releases)
     with pytest.raises(RegistryError, match="another process published"):
-        centre.registry.add_release(one, facts)
+        centre.registry.published.add(one, facts)
     with pytest.raises(RegistryError, match="another process published"):
-        centre.registry.add_release(one, replace(facts, version=2))
+        centre.registry.published.add(one, replace(facts, version=2))
     assert snapshot(centre.home.releases) == before
 
 
 @contextmanager
 def unchanged(centre: Centre) -> Iterator[None]:
-    before = snapshot(centre.home.releases), centre.registry.newest_release()
+    before = snapshot(centre.home.releases), centre.registry.published.newest()
     yield
     assert (
         snapshot(centre.home.releases),
-        centre.registry.newest_release(),
+        centre.registry.published.newest(),
     ) == before
 
 
@@ -164,3 +169,27 @@ def test_full_disk_leaves_the_newest_release_as_it_was(
     with unchanged(centre), no_file_larger_than(limit), pytest.raises(StorageError):
         published(centre, base)
     assert published(centre, base) is not None
+
+
+def test_one_bundle_that_cannot_be_fused_stops_no_release(
+    centre: Centre, sites: Sites, base: Base
+) -> None:
+    bring(centre, sites, "north", "rex", 1)
+    first = published(centre, base)
+    lenient = AdmissionLimits(max_update_gain=1e6)
+    centre = replace(centre, desk=Desk(centre.registry, base.inventory, lenient))
+    home = sites["north"][0]
+    strong = random_concept(base.inventory, "rex", seed=2, strength=3.0).to_bytes()
+    culprit = Bundle.read(Outbox(home).put(strong, "north", NOW).path)
+    assert centre.desk.receive(culprit.to_bytes(), now=NOW).accepted
+    bring(centre, sites, "south", "bolt", 3)
+    second = published(centre, base)
+    assert first is not None
+    assert second is not None
+    newest = centre.registry.published.newest()
+    assert newest is not None
+    assert newest.concepts == ("north/rex", "south/bolt")  # rex as it was before
+    (record,) = centre.registry.bundles.left_out()
+    assert (record.site, record.digest) == ("north", culprit.digest)
+    assert "at most 4 is admitted" in record.text
+    assert published(centre, base) is None

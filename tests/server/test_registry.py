@@ -34,7 +34,7 @@ def north(tmp_path: Path, centre: Centre) -> SiteHome:
 
 
 def admitted(centre: Centre, bundle: Bundle) -> AdmittedBundle:
-    sites = centre.registry.known_sites()
+    sites = centre.registry.membership.known()
     return Admission(centre.inventory).admit(bundle.to_bytes(), sites=sites, now=NOW)
 
 
@@ -57,14 +57,14 @@ def test_accepted_bundle_is_there_after_a_restart(
     centre: Centre, north: SiteHome
 ) -> None:
     bundle = signed(north, centre.inventory)
-    centre.registry.accept(admitted(centre, bundle), NOW)
+    centre.registry.bundles.accept(admitted(centre, bundle), NOW)
     again = Registry(centre.home)
-    (stored,) = again.current_bundles()
+    (stored,) = again.bundles.current()
     assert (stored.site, stored.concept, stored.counter) == ("north", "rex", 1)
     assert stored.digest == bundle.digest
-    assert again.has_bundle(bundle.digest)
-    assert again.bundle_bytes(bundle.digest) == bundle.to_bytes()
-    assert again.known_sites()[stored.signer].counter == 1
+    assert again.bundles.has(bundle.digest)
+    assert again.bundles.content(bundle.digest) == bundle.to_bytes()
+    assert again.membership.known()[stored.signer].counter == 1
 
 
 def test_newer_bundle_takes_the_older_ones_place(
@@ -72,10 +72,10 @@ def test_newer_bundle_takes_the_older_ones_place(
 ) -> None:
     for seed in (1, 2):
         bundle = signed(north, centre.inventory, seed=seed)
-        centre.registry.accept(admitted(centre, bundle), NOW)
-    (stored,) = centre.registry.current_bundles()
+        centre.registry.bundles.accept(admitted(centre, bundle), NOW)
+    (stored,) = centre.registry.bundles.current()
     assert stored.counter == 2
-    verdicts = centre.registry.verdicts_for(stored.signer)
+    verdicts = centre.registry.bundles.verdicts_for(stored.signer)
     assert [verdict.accepted for verdict in verdicts] == [True, True]
 
 
@@ -86,8 +86,8 @@ def test_bundles_stand_in_the_order_of_site_and_concept(
     centre.enrol(east, "east")
     for home, concept in ((north, "b"), (north, "a"), (east, "z")):
         bundle = signed(home, centre.inventory, concept, site=home.folder.name)
-        centre.registry.accept(admitted(centre, bundle), NOW)
-    found = [(b.site, b.concept) for b in centre.registry.current_bundles()]
+        centre.registry.bundles.accept(admitted(centre, bundle), NOW)
+    found = [(b.site, b.concept) for b in centre.registry.bundles.current()]
     assert found == [("east", "z"), ("north", "a"), ("north", "b")]
 
 
@@ -95,23 +95,23 @@ def test_bundle_admitted_twice_at_once_is_accepted_once(
     centre: Centre, north: SiteHome
 ) -> None:
     both = admitted(centre, signed(north, centre.inventory))
-    centre.registry.accept(both, NOW)
-    before = centre.registry.current_bundles()
+    centre.registry.bundles.accept(both, NOW)
+    before = centre.registry.bundles.current()
     with pytest.raises(AdmissionError) as refusal:
-        centre.registry.accept(both, NOW)
+        centre.registry.bundles.accept(both, NOW)
     assert refusal.value.reason is Reason.REPLAYED
-    assert centre.registry.current_bundles() == before
+    assert centre.registry.bundles.current() == before
 
 
 def test_site_revoked_between_check_and_store_is_refused(
     centre: Centre, north: SiteHome
 ) -> None:
     bundle = admitted(centre, signed(north, centre.inventory))
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     with pytest.raises(AdmissionError) as refusal:
-        centre.registry.accept(bundle, NOW)
+        centre.registry.bundles.accept(bundle, NOW)
     assert refusal.value.reason is Reason.REVOKED_SIGNER
-    assert not centre.registry.has_bundle(bundle.bundle.digest)
+    assert not centre.registry.bundles.has(bundle.bundle.digest)
     assert not centre.home.blobs.exists()
 
 
@@ -121,35 +121,39 @@ def test_full_disk_leaves_the_registry_as_it_was(tmp_path: Path) -> None:
     centre.enrol(north, "north")
     bundle = admitted(centre, signed(north, centre.inventory))
     with no_file_larger_than(2**19), pytest.raises(StorageError, match="cannot be"):
-        centre.registry.accept(bundle, NOW)
-    assert centre.registry.current_bundles() == ()
-    assert centre.registry.known_sites()[bundle.site.key.key_id].counter == 0
+        centre.registry.bundles.accept(bundle, NOW)
+    assert centre.registry.bundles.current() == ()
+    assert centre.registry.membership.known()[bundle.site.key.key_id].counter == 0
     assert not any(centre.home.blobs.iterdir())
-    centre.registry.accept(bundle, NOW)
+    centre.registry.bundles.accept(bundle, NOW)
 
 
 def test_revoked_site_is_fused_no_more_and_stays_known(
     centre: Centre, north: SiteHome
 ) -> None:
-    centre.registry.accept(admitted(centre, signed(north, centre.inventory)), NOW)
-    centre.registry.revoke_site("north")
-    assert centre.registry.current_bundles() == ()
-    (site,) = centre.registry.sites()
+    centre.registry.bundles.accept(
+        admitted(centre, signed(north, centre.inventory)), NOW
+    )
+    centre.registry.membership.revoke("north")
+    assert centre.registry.bundles.current() == ()
+    (site,) = centre.registry.membership.sites()
     assert site.revoked
-    with pytest.raises(RegistryError, match="none of that name stands admitted"):
-        centre.registry.revoke_site("north")
+    with pytest.raises(RegistryError, match="no active site of that name"):
+        centre.registry.membership.revoke("north")
 
 
 def test_withdrawn_concept_is_fused_no_more(centre: Centre, north: SiteHome) -> None:
-    centre.registry.accept(admitted(centre, signed(north, centre.inventory)), NOW)
-    centre.registry.withdraw("north", "rex")
-    assert centre.registry.current_bundles() == ()
+    centre.registry.bundles.accept(
+        admitted(centre, signed(north, centre.inventory)), NOW
+    )
+    centre.registry.bundles.withdraw("north", "rex")
+    assert centre.registry.bundles.current() == ()
     with pytest.raises(RegistryError, match="no such concept"):
-        centre.registry.withdraw("north", "rex")
+        centre.registry.bundles.withdraw("north", "rex")
 
 
 def test_revoked_key_is_not_admitted_again(centre: Centre, north: SiteHome) -> None:
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     with pytest.raises(RegistryError, match="was revoked and stays so"):
         centre.enrol(north, "north")
 
@@ -160,9 +164,9 @@ def test_name_of_an_admitted_site_is_not_given_away(
     other = SiteHome.open(tmp_path / "other", create=True)
     with pytest.raises(RegistryError, match="the name is taken"):
         centre.enrol(other, "north")
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     centre.enrol(other, "north")
-    standing = {s.key: s.revoked for s in centre.registry.sites()}
+    standing = {s.key: s.revoked for s in centre.registry.membership.sites()}
     keys = (north.signing_key().public, other.signing_key().public)
     assert standing == {keys[0]: True, keys[1]: False}
 
@@ -170,13 +174,17 @@ def test_name_of_an_admitted_site_is_not_given_away(
 def test_node_key_of_another_site_is_refused(centre: Centre, north: SiteHome) -> None:
     node_key = north.node_public_path.read_bytes()
     with pytest.raises(RegistryError, match="node key is already"):
-        centre.registry.admit_site("south", SigningKey.generate().public, node_key)
+        centre.registry.membership.admit(
+            "south", SigningKey.generate().public, node_key
+        )
 
 
 def test_site_admitted_again_keeps_its_counter(centre: Centre, north: SiteHome) -> None:
-    centre.registry.accept(admitted(centre, signed(north, centre.inventory)), NOW)
+    centre.registry.bundles.accept(
+        admitted(centre, signed(north, centre.inventory)), NOW
+    )
     centre.enrol(north, "north")
-    (site,) = centre.registry.sites()
+    (site,) = centre.registry.membership.sites()
     assert site.counter == 1
 
 
@@ -184,11 +192,11 @@ def test_blob_changed_on_the_disk_is_not_given_out(
     centre: Centre, north: SiteHome
 ) -> None:
     bundle = signed(north, centre.inventory)
-    centre.registry.accept(admitted(centre, bundle), NOW)
+    centre.registry.bundles.accept(admitted(centre, bundle), NOW)
     blob = centre.home.blobs / hashlib.sha256(bundle.to_bytes()).hexdigest()
     blob.write_bytes(blob.read_bytes()[:-1] + b"!")
     with pytest.raises(RegistryError, match="not what was accepted"):
-        centre.registry.bundle_bytes(bundle.digest)
+        centre.registry.bundles.content(bundle.digest)
 
 
 def test_refused_bundles_make_way_for_newer_ones(
@@ -196,8 +204,10 @@ def test_refused_bundles_make_way_for_newer_ones(
 ) -> None:
     monkeypatch.setattr("mos_server.registry.refusals.MAX_KEPT", 3)
     for number in range(5):
-        centre.registry.refuse(b"%d" % number, Reason.MALFORMED, "not a bundle", NOW)
-    kept = [record.path for record in centre.registry.refusals()]
+        centre.registry.refusals.add(
+            b"%d" % number, Reason.MALFORMED, "not a bundle", NOW
+        )
+    kept = [record.path for record in centre.registry.refusals.all()]
     assert sum(path is not None for path in kept) == 3
     assert len(snapshot(centre.home.refused)) == 6  # each with its reason
 
@@ -222,6 +232,8 @@ def test_file_that_is_no_registry_ends_in_one_line(tmp_path: Path) -> None:
 _ADMITTING = """
 import sys
 from pathlib import Path
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mos_protocol.signed.keys import SigningKey
 from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
@@ -229,7 +241,9 @@ from mos_server.registry.registry import Registry
 registry = Registry(CentreHome.open(Path(sys.argv[1]), create=True))
 for number in range(20):
     key = SigningKey.generate().public
-    registry.admit_site(f"{sys.argv[2]}-{number}", key, key.raw, now=1)
+    node = ec.generate_private_key(ec.SECP384R1()).public_key()
+    node_key = node.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    registry.membership.admit(f"{sys.argv[2]}-{number}", key, node_key, now=1)
 print(registry.home.signing_key().public.key_id)
 """
 
@@ -247,15 +261,15 @@ def test_two_processes_change_one_registry(tmp_path: Path) -> None:
     told = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert told[0] == told[1]  # one signing key, whoever came first
-    assert len(Registry(CentreHome(folder)).sites()) == 40
+    assert len(Registry(CentreHome(folder)).membership.sites()) == 40
 
 
 def test_counter_of_a_stale_site_does_not_pass(centre: Centre, north: SiteHome) -> None:
     first = admitted(centre, signed(north, centre.inventory, seed=1))
     second = admitted(centre, signed(north, centre.inventory, seed=2))
-    centre.registry.accept(second, NOW)
+    centre.registry.bundles.accept(second, NOW)
     with pytest.raises(AdmissionError) as refusal:
-        centre.registry.accept(replace(first), NOW)
+        centre.registry.bundles.accept(replace(first), NOW)
     assert refusal.value.reason is Reason.ROLLED_BACK
-    (stored,) = centre.registry.current_bundles()
+    (stored,) = centre.registry.bundles.current()
     assert stored.digest == second.bundle.digest

@@ -78,7 +78,7 @@ def south(centre: Centre, tmp_path: Path) -> Site:
 
 
 def current(centre: Centre) -> list[str]:
-    return [f"{b.site}/{b.concept}" for b in centre.registry.current_bundles()]
+    return [f"{b.site}/{b.concept}" for b in centre.registry.bundles.current()]
 
 
 def told(centre: Centre, content: bytes) -> str:
@@ -98,7 +98,7 @@ def test_site_withdraws_its_own_concept_and_no_other_goes(
     assert current(centre) == ["north/luna", "south/rex"]
     digest = SignedStatement.from_bytes(statement).digest
     key_id = north.home.signing_key().public.key_id
-    assert centre.registry.verdicts_for(key_id, [digest]) == (
+    assert centre.registry.bundles.verdicts_for(key_id, [digest]) == (
         Verdict(digest, True, ""),
     )
 
@@ -157,7 +157,7 @@ def test_new_key_takes_the_old_ones_place_for_all_that_the_site_has(
     assert current(centre) == ["north/luna", "north/rex"]
     assert told(centre, north.withdrawal("luna", 5)) == ""
     assert current(centre) == ["north/rex"]
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     assert current(centre) == []
 
 
@@ -173,13 +173,13 @@ def test_revoked_sites_concepts_are_kept_where_that_is_asked_for(
     centre: Centre, north: Site, tmp_path: Path
 ) -> None:
     north.bring("rex")
-    centre.registry.revoke_site("north", keep_concepts=True)
+    centre.registry.membership.revoke("north", keep_concepts=True)
     assert not north.bring("luna").accepted
     assert current(centre) == ["north/rex"]
     # A stranger under the same name must not come to own them.
     with pytest.raises(RegistryError, match="still fused"):
         enrolled(centre, tmp_path / "other", "north")
-    centre.registry.revoke_site("north")
+    centre.registry.membership.revoke("north")
     assert current(centre) == []
     other = enrolled(centre, tmp_path / "another", "north")
     assert other.bring("rex", seed=2).accepted
@@ -191,33 +191,33 @@ def test_registry_of_the_first_schema_is_brought_up_to_date(
 ) -> None:
     north.bring("rex")
     with sqlite3.connect(centre.home.database_path) as raw:
-        for table in ("withdrawals", "rotations", "tune_orders"):
+        for table in ("withdrawals", "rotations", "tune_orders", "left_out"):
             raw.execute(f"DROP TABLE {table}")
-        for column in ("sites DROP COLUMN kept", "sites DROP COLUMN successor"):
-            raw.execute(f"ALTER TABLE {column}")
+        for column in ("kept", "successor", "quota"):
+            raw.execute(f"ALTER TABLE sites DROP COLUMN {column}")
         raw.execute("ALTER TABLE releases DROP COLUMN signer")
         raw.execute("PRAGMA user_version=1")
     raw.close()
     again = Registry(centre.home)
-    assert [b.concept for b in again.current_bundles()] == ["rex"]
-    (site,) = again.sites()
+    assert [b.concept for b in again.bundles.current()] == ["rex"]
+    (site,) = again.membership.sites()
     assert (site.revoked, site.kept, site.successor) == (False, False, "")
-    assert again.tune_orders() == ()
+    assert again.orders.all() == ()
 
 
 def test_order_to_tune_is_answered_once_and_needs_an_admitted_site(
     centre: Centre, north: Site
 ) -> None:
     registry = centre.registry
-    order = registry.order_tuning("north", "rex", steps=5, now=NOW)
+    order = registry.orders.add("north", "rex", steps=5, now=NOW)
     with pytest.raises(RegistryError, match="ordered already"):
-        registry.order_tuning("north", "rex", now=NOW)
-    with pytest.raises(RegistryError, match="none of that name"):
-        registry.order_tuning("west", "rex", now=NOW)
-    registry.answer_order(order.number, "not at this hour", now=NOW + 1)
-    (answered,) = registry.tune_orders()
+        registry.orders.add("north", "rex", now=NOW)
+    with pytest.raises(RegistryError, match="no active site of that name"):
+        registry.orders.add("west", "rex", now=NOW)
+    registry.orders.answer(order.number, "not at this hour", now=NOW + 1)
+    (answered,) = registry.orders.all()
     assert (answered.error, answered.answered) == ("not at this hour", NOW + 1)
-    registry.order_tuning("north", "rex", now=NOW + 2)
+    registry.orders.add("north", "rex", now=NOW + 2)
 
 
 def test_request_of_a_rotated_site_is_still_its_own(
@@ -225,26 +225,27 @@ def test_request_of_a_rotated_site_is_still_its_own(
 ) -> None:
     new_key = SigningKey.generate()
     assert change_key(north, new_key, 1) == ""
+    other = SiteHome.open(north.home.folder.with_name("other"), create=True)
+    node_key = other.node_public_path.read_bytes()
     request = EnrolmentRequest.sign(
-        site="north", key=new_key, node_key=b"another node key", created=NOW
+        site="north", key=new_key, node_key=node_key, created=NOW
     )
-    centre.registry.admit_site(request.site, request.site_key, request.node_key)
-    newest = [site for site in centre.registry.sites() if not site.successor]
-    assert [site.node_key for site in newest] == [b"another node key"]
+    centre.registry.membership.admit(request.site, request.site_key, request.node_key)
+    newest = [site for site in centre.registry.membership.sites() if not site.successor]
+    assert [site.node_key for site in newest] == [node_key.strip()]
 
 
 def test_files_of_what_is_fused_no_more_are_deleted(
     centre: Centre, north: Site, south: Site
 ) -> None:
     north.bring("rex")
-    gone = centre.registry.current_bundles()[0].digest
+    gone = centre.registry.bundles.current()[0].digest
     north.bring("rex", seed=1)
     south.bring("luna")
-    left = [b.digest for b in centre.registry.current_bundles()]
-    assert centre.registry.prune_bundles() == 1
+    left = [b.digest for b in centre.registry.bundles.current()]
     assert len(list(centre.home.blobs.iterdir())) == 2
-    assert all(centre.registry.bundle_bytes(digest) for digest in left)
-    assert centre.registry.has_bundle(gone)
+    assert all(centre.registry.bundles.content(digest) for digest in left)
+    assert centre.registry.bundles.has(gone)
     assert told(centre, south.withdrawal("luna", 2)) == ""
-    assert centre.registry.prune_bundles() == 1
-    assert centre.registry.prune_bundles() == 0
+    assert centre.registry.bundles.prune() == 1
+    assert centre.registry.bundles.prune() == 0

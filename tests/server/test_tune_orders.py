@@ -85,7 +85,7 @@ def test_allowed_order_is_tuned_signed_and_brought(orders: Orders) -> None:
     orders.order("--steps", 2)
     orders.restart()
     orders.steps()
-    (bundle,) = orders.centre.registry.current_bundles()
+    (bundle,) = orders.centre.registry.bundles.current()
     assert (bundle.site, bundle.concept) == ("north", "rex")
     assert orders.asked() == 1
     assert orders.state() == "tuned"
@@ -100,7 +100,7 @@ def test_order_beyond_the_policys_steps_is_refused_for_good(
     orders.steps(20, seconds=100.0)
     assert orders.asked() == 1
     assert orders.state() == f"refused: {reason}"
-    assert orders.centre.registry.current_bundles() == ()
+    assert orders.centre.registry.bundles.current() == ()
     capsys.readouterr()
     assert type_in(app, "status", "--home", orders.centre.home.folder) == 0
     shown = " ".join(capsys.readouterr().err.split())
@@ -143,7 +143,7 @@ def test_order_outside_the_policys_hours_stands_and_is_given_again(
     orders.clock.now += SETTINGS.ask_again_seconds
     orders.steps()
     assert orders.state() == "tuned"
-    assert len(orders.centre.registry.current_bundles()) == 1
+    assert len(orders.centre.registry.bundles.current()) == 1
 
 
 def test_order_whose_site_goes_away_meanwhile_is_given_again(orders: Orders) -> None:

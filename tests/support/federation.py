@@ -132,20 +132,20 @@ class Federation:
         """Every concept once, the release right and signed, every joined site on it."""
         home = CentreHome.open(self.centre_home)
         registry, key = Registry(home), home.signing_key().public
-        bundles = registry.current_bundles()
+        bundles = registry.bundles.current()
         assert [f"{b.site}/{b.concept}" for b in bundles] == self.concepts
         for bundle in bundles:
-            assert registry.bundle_bytes(bundle.digest)
+            assert registry.bundles.content(bundle.digest)
         previous, versions = "", list[int]()
-        for record in registry.releases():
-            facts = release_as_signed(registry.release(record.version), key)
+        for record in registry.published.all():
+            facts = release_as_signed(registry.published.read(record.version), key)
             assert facts.previous_sha256 == previous
             previous, versions = record.digest, [*versions, record.version]
         assert versions == list(range(1, len(versions) + 1))
-        newest = registry.newest_release()
+        newest = registry.published.newest()
         assert newest is not None
         assert newest.bundles == {bundle.digest for bundle in bundles}
-        model = FusedModel.from_bytes(registry.release(newest.version).payload)
+        model = FusedModel.from_bytes(registry.published.read(newest.version).payload)
         assert [concept.key for concept in model.concepts] == self.concepts
         for site in self.sites:
             held = ReleaseStore(self.home(site)).held()

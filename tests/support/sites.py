@@ -55,7 +55,7 @@ class Centre:
     def enrol(self, home: SiteHome, name: str) -> Welcome:
         """Let a site in by the two files, as people would hand them over."""
         request = EnrolmentRequest.verified(make_request(home, name, now=NOW))
-        self.registry.admit_site(
+        self.registry.membership.admit(
             request.site, request.site_key, request.node_key, now=NOW
         )
         welcome = Welcome(

@@ -14,9 +14,9 @@ from mos_protocol.flower_records import to_records
 from mos_protocol.messages import PlainDict
 from mos_server.federation.carrier import Reply
 from mos_server.federation.flower_carrier import reply_of
-from mos_server.federation.nodes import node_key
 from mos_server.federation.publishing import publish
 from mos_server.fusion import FusionSettings
+from mos_server.registry.node_keys import node_key
 from tests.support.sites import Centre
 
 

@@ -168,7 +168,7 @@ class Stage:
 
     def release(self, concept: str, **changes: Any) -> Release:
         """The next release, or one with changes, rightly signed by the centre."""
-        newest = self.centre.registry.newest_release()
+        newest = self.centre.registry.published.newest()
         arguments: dict[str, Any] = {
             "version": newest.version + 1 if newest else 1,
             "previous": newest.digest if newest else "",
@@ -190,7 +190,7 @@ class Stage:
         """Put the next release into the registry, as the fusion would."""
         release = self.release(concept)
         key = self.centre.home.signing_key().public
-        self.centre.registry.add_release(release, release.verified(key))
+        self.centre.registry.published.add(release, release.verified(key))
         return release
 
     def send(self, content: bytes, *, by: str = "north") -> Told:
@@ -202,7 +202,7 @@ class Stage:
         self.talk(4)
         self.wire.up = None
         assert self.standing() == before
-        record = self.centre.registry.refusals()[-1]
+        record = self.centre.registry.refusals.all()[-1]
         (refused,) = Outbox(home).refused()
         assert refused.concept == "bait"
         assert refused.reason == f"{record.reason}: {record.text}"

@@ -74,7 +74,7 @@ def test_another_sites_name(stage: Stage) -> None:
 
 
 def test_revoked_signer(stage: Stage) -> None:
-    stage.centre.registry.revoke_site("north")
+    stage.centre.registry.membership.revoke("north")
     told = stage.send(signed(stage).to_bytes(), by="south")
     assert reason_of(told) is Reason.REVOKED_SIGNER
 
@@ -179,6 +179,6 @@ def test_attacks_leave_no_trace_but_the_record(stage: Stage, tmp_path: Path) -> 
     stage.send(stage.second.to_bytes())
     bundle = stage.put(SiteHome.open(tmp_path / "north"), "luna")
     stage.talk()
-    stored = stage.centre.registry.current_bundles()
+    stored = stage.centre.registry.bundles.current()
     assert [one.concept for one in stored] == ["bolt", "luna", "rex"]
-    assert stage.centre.registry.has_bundle(bundle.digest)
+    assert stage.centre.registry.bundles.has(bundle.digest)

@@ -57,7 +57,7 @@ def test_wrong_base(stage: Stage) -> None:
 
 
 def test_rollback(stage: Stage) -> None:
-    first = stage.centre.registry.release(1)
+    first = stage.centre.registry.published.read(1)
     stage.publish("rex")
     stage.talk()
     told = stage.deliver(first.to_bytes())
@@ -83,7 +83,7 @@ def test_mix_and_match_of_two_releases_of_one_version(stage: Stage) -> None:
 
 
 def test_mix_and_match_of_manifest_and_payload(stage: Stage) -> None:
-    first = stage.centre.registry.release(1)
+    first = stage.centre.registry.published.read(1)
     told = stage.deliver(
         Release(stage.release("bolt").envelope, first.payload).to_bytes()
     )
@@ -129,6 +129,6 @@ def test_honest_release_is_taken_up_after_an_attack(stage: Stage) -> None:
     stage.deliver(stage.first.to_bytes())
     stage.clock.now += 100
     stage.talk()
-    newest = stage.centre.registry.newest_release()
+    newest = stage.centre.registry.published.newest()
     assert newest is not None
     assert stage.held("north") == stage.held("south") == newest.version

@@ -12,6 +12,7 @@ from mos_client.federation.node import HEARD_FILE, HOME_KEY, journal_path
 from mos_client.federation.supernode_names import JOURNAL_VARIABLE
 from mos_client.store.home import SiteHome
 from mos_protocol.signed.enrolment import Welcome
+from mos_protocol.signed.keys import check_private
 from mos_runtime.files import write_atomically
 from mos_runtime.flower_env import flower_environment, free_port, is_loopback
 from mos_runtime.journal import Event, JournalReader
@@ -140,6 +141,7 @@ def supernode_command(home: SiteHome, welcome: Welcome) -> list[str]:
 
     Raises:
         IdentityError: the centre is not on this machine and there is no TLS.
+        StorageError: others can read the node's private key.
     """
     config = home.flower / "node.toml"
     site_home = json.dumps(str(home.folder.resolve()))
@@ -158,6 +160,7 @@ def supernode_command(home: SiteHome, welcome: Welcome) -> list[str]:
     write_atomically(authority, welcome.ca_certificate)
     command += ["--root-certificates", str(authority.resolve())]
     node_key = home.node_key_path.resolve()
+    check_private(node_key)
     return [*command, "--auth-supernode-private-key", str(node_key)]
 
 

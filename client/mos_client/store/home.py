@@ -1,4 +1,4 @@
-"""Where a site keeps what must outlive it.
+"""Where a site keeps what must outlive it; a folder of mode 0700.
 
 HOME/
     site.key          the site's Ed25519 key, which signs its bundles, mode 0600
@@ -42,8 +42,7 @@ from mos_client.errors import IdentityError, StoreError
 from mos_model.names import checked_name
 from mos_protocol.errors import MalformedError
 from mos_protocol.signed.keys import SigningKey, VerifyKey, load_key, save_key
-from mos_runtime.errors import StorageError
-from mos_runtime.files import read_whole, write_atomically
+from mos_runtime.files import private_folder, read_whole, write_atomically
 from mos_runtime.locking import locked
 
 HOME_VARIABLE: Final = "MOS_SITE_HOME"
@@ -73,22 +72,18 @@ class SiteHome:
 
         Raises:
             IdentityError: it is not there and not to be made.
-            StorageError: it cannot be written.
+            StorageError: it cannot be written, or others may enter it.
         """
         home = SiteHome(folder or SiteHome.default_folder())
         if home._complete():
+            private_folder(home.folder, ours=True)
             return home
         if not create:
             raise IdentityError(
                 f"{home.folder}: no site has its home there; `mos-client enroll` makes "
                 f"one, or pass --home (or set {HOME_VARIABLE})"
             )
-        try:
-            home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{home.folder}: cannot be created: {error.strerror}"
-            ) from error
+        private_folder(home.folder, ours=home.signing_key_path.is_file())
         with home.lock():
             home._make_keys()
         return home

@@ -169,17 +169,20 @@ class Outbox:
         """Move a bundle where the centre's verdict puts it.
 
         An accepted one goes to `sent/`, a refused one to `outbox/refused/` with its
-        reason. Settling again changes nothing, also after a crash half-way.
+        reason, also from `sent/`: the centre may find later that an accepted bundle
+        cannot be fused. Settling again changes nothing, also after a crash half-way.
 
         Returns:
-            The entry at its new place; None where no such bundle waits.
+            The entry at its new place; None where nothing was to be moved.
 
         Raises:
             StorageError: the disk is full, or the like; the bundle still waits.
         """
         with self._home.lock():
-            waiting = {entry.digest: entry for entry in self.entries()}
-            entry = waiting.get(verdict.digest)
+            open_ones = {entry.digest: entry for entry in self.entries()}
+            if not verdict.accepted:
+                open_ones |= {entry.digest: entry for entry in self.sent()}
+            entry = open_ones.get(verdict.digest)
             if entry is None:
                 return None
             folder = self._home.sent if verdict.accepted else self._home.refused

@@ -61,8 +61,9 @@ class AdmissionLimits:
     max_counter_step: int = 1000
     """How far a counter may be ahead of the site's last admitted one."""
 
-    max_update_gain: float = 8.0
-    """||B A||_F of one layer over sqrt(d_out), the norm of a layer of unit gain."""
+    max_update_gain: float = 4.0
+    """||B A||_F of one layer over sqrt(d_out), the norm of a layer of unit gain. Fusion
+    applies the same bound, so that what is admitted can be fused."""
 
     max_update_spectral: float = 16.0
     """sigma_max(B A) of one layer over 1 + sqrt(d_out / d_in)."""

@@ -2,8 +2,8 @@ r"""Bounds on a concept's values: finite, no larger than an honest tuning makes 
 
 A layer of unit gain, W0 of shape [d_out, d_in] with entries from N(0, 1 / d_in), keeps
 the size of its inputs. It has ||W0||_F = sqrt(d_out), and a largest singular value of
-1 + sqrt(d_out / d_in). Updates are measured against it, since the weights themselves
-are not at hand where bundles are admitted:
+1 + sqrt(d_out / d_in). Updates are measured against it, because admission reads the
+names and shapes of the base, not its weights:
 
     gain(dW)      = ||B A||_F / sqrt(d_out)
     spectral(dW)  = sigma_max(B A) / (1 + sqrt(d_out / d_in))
@@ -49,22 +49,34 @@ def check_updates(values: Values, *, max_gain: float, max_spectral: float) -> No
         if module == name:
             continue
         up = values[f"{module}.lora_B.weight"]
-        d_out, d_in = up.shape[0], down.shape[1]
-        singular = update_singular_values(down, up)
-        gain = float(np.linalg.norm(singular)) / math.sqrt(d_out)
-        spectral = float(singular[0]) / (1 + math.sqrt(d_out / d_in))
-        if not gain <= max_gain:
-            raise Refused(
-                Reason.OUT_OF_BOUNDS,
-                f"{module}: the update has {gain:.3g} times the norm of a layer of "
-                f"unit gain; at most {max_gain:g} is admitted",
-            )
-        if not spectral <= max_spectral:
-            raise Refused(
-                Reason.OUT_OF_BOUNDS,
-                f"{module}: the update stretches {spectral:.3g} times as far as a "
-                f"layer of unit gain; at most {max_spectral:g} is admitted",
-            )
+        fault = update_fault(down, up, max_gain=max_gain, max_spectral=max_spectral)
+        if fault:
+            raise Refused(Reason.OUT_OF_BOUNDS, f"{module}: {fault}")
+
+
+def update_fault(
+    down: Float[np.ndarray, "rank d_in"],
+    up: Float[np.ndarray, "d_out rank"],
+    *,
+    max_gain: float,
+    max_spectral: float,
+) -> str:
+    """Which bound the finite update up @ down exceeds, and by how much; "" for none."""
+    d_out, d_in = up.shape[0], down.shape[1]
+    singular = update_singular_values(down, up)
+    gain = float(np.linalg.norm(singular)) / math.sqrt(d_out)
+    spectral = float(singular[0]) / (1 + math.sqrt(d_out / d_in))
+    if not gain <= max_gain:
+        return (
+            f"the update has {gain:.3g} times the norm of a layer of unit gain; at "
+            f"most {max_gain:g} is admitted"
+        )
+    if not spectral <= max_spectral:
+        return (
+            f"the update stretches {spectral:.3g} times as far as a layer of unit "
+            f"gain; at most {max_spectral:g} is admitted"
+        )
+    return ""
 
 
 def check_embeddings(values: Values, *, max_rms: float) -> None:

@@ -17,22 +17,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mos_protocol.errors import MalformedError, SignatureError
+from mos_protocol.signed.points import point_fault
+from mos_protocol.signed.private_pem import private_pem
 from mos_runtime.errors import StorageError
 from mos_runtime.files import read_whole, write_atomically
 
 PASSPHRASE_VARIABLE: Final = "MOS_KEY_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE: Final = "MOS_KEY_PASSPHRASE_FILE"
 
-_RAW_BYTES: Final = 32
 _SHORT_DIGITS: Final = 12
 _MAX_PEM_BYTES: Final = 64 * 2**10
 
@@ -45,18 +40,17 @@ class VerifyKey:
     """The key as RFC 8032 encodes it, 32 bytes."""
 
     def __post_init__(self) -> None:
-        """Refuse anything that is not 32 bytes."""
-        if len(self.raw) != _RAW_BYTES:
-            raise MalformedError(
-                f"an Ed25519 public key has {_RAW_BYTES} bytes, not {len(self.raw)}"
-            )
+        """Refuse anything that is not a public key in its one encoding."""
+        fault = point_fault(self.raw)
+        if fault:
+            raise MalformedError(fault)
 
     @staticmethod
     def from_raw(raw: bytes) -> "VerifyKey":
         """The key of 32 raw bytes.
 
         Raises:
-            MalformedError: there are not 32 of them.
+            MalformedError: they are not a public key, or not in its one encoding.
         """
         return VerifyKey(raw)
 
@@ -124,11 +118,7 @@ class SigningKey:
 
     def to_pem(self, passphrase: bytes | None = None) -> bytes:
         """The key as PKCS8 PEM; `from_pem(to_pem(p), p)` signs alike."""
-        return self.private.private_bytes(
-            Encoding.PEM,
-            PrivateFormat.PKCS8,
-            BestAvailableEncryption(passphrase) if passphrase else NoEncryption(),
-        )
+        return private_pem(self.private, passphrase)
 
     @property
     def public(self) -> VerifyKey:

@@ -24,16 +24,28 @@ def admit(
     insecure: Annotated[
         bool, typer.Option(help="Without TLS; on loopback only.")
     ] = False,
+    quota: Annotated[
+        str | None,
+        typer.Option(
+            help="What the site may send and keep, for example "
+            "`concepts=32,megabytes=2048,per-hour=60` (the defaults)."
+        ),
+    ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Admit a site by its request, and write the welcome that it joins with."""
+    """Admit a site by its request, and write the welcome that it joins with.
+
+    Admitting a site again renews its welcome, and its quota where --quota is given.
+    """
     from mos_model.base_files import read_inventory
     from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
     from mos_runtime.files import read_whole, write_atomically
     from mos_server.registry.home import CentreHome
+    from mos_server.registry.quotas import Quota
     from mos_server.registry.registry import Registry
 
+    allowed = None if quota is None else Quota.parse(quota)
     asked = EnrolmentRequest.verified(
         read_whole(request, what="an enrolment request", max_bytes=2**20)
     )
@@ -49,7 +61,9 @@ def admit(
     else:
         authority, renewed = _authority(centre, plain.host)
     welcome = Welcome(address, authority, key, asked.site, fingerprint)
-    Registry(centre).admit_site(asked.site, asked.site_key, asked.node_key)
+    Registry(centre).membership.admit(
+        asked.site, asked.site_key, asked.node_key, quota=allowed
+    )
     write_atomically(out, welcome.to_bytes())
     if json:
         print_json(

@@ -137,7 +137,7 @@ def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
     folder = home or CentreHome.default_folder()
     if home is None and not CentreHome(folder).signing_key_path.is_file():
         return {}
-    return Registry(CentreHome.open(folder)).known_sites()
+    return Registry(CentreHome.open(folder)).membership.known()
 
 
 def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept, str]":

@@ -15,7 +15,7 @@ def releases(home: HomeOption = None, json: JsonOption = False) -> None:
     from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
-    published, length = registry.releases(), registry.check_chain()
+    published, length = registry.published.all(), registry.published.check_chain()
     if json:
         told = [
             {

@@ -27,7 +27,7 @@ def report(
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
 
-    published = Registry(CentreHome.open(home)).releases()
+    published = Registry(CentreHome.open(home)).published.all()
     wanted = [one for one in published if release in (None, one.version)]
     if not wanted:
         which = "no release yet" if release is None else f"release {release}: none such"

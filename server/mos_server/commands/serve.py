@@ -35,6 +35,12 @@ def serve(
         float,
         typer.Option(min=0, help="Seconds without a new bundle before a fusion."),
     ] = 5.0,
+    fuse_within: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Longest wait for a fusion while bundles keep coming, seconds."
+        ),
+    ] = 300.0,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS, no node keys; loopback only.")
     ] = False,
@@ -70,6 +76,7 @@ def serve(
         insecure=insecure,
         hosts=tuple(host or ()),
         settle_seconds=fuse_after,
+        longest_settle_seconds=fuse_within,
         keep_releases=keep_releases,
         metrics_port=metrics_port,
     )
@@ -128,6 +135,10 @@ _LINES: Final[dict[str, Callable[["Event"], str]]] = {
     "refused": lambda event: (
         f"{event.facts['site']}: bundle {event.facts['digest'][:12]} refused, "
         f"{event.facts['reason']}"
+    ),
+    "left-out": lambda event: (
+        f"{event.facts['site']}/{event.facts['concept']} cannot be fused and is left "
+        f"out: {event.facts['reason']}"
     ),
     "fusion-started": lambda event: f"fusing {event.facts['concepts']} concept(s)",
     "published": lambda event: (

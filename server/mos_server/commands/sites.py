@@ -1,5 +1,7 @@
 """`mos-server sites`, `revoke` and `withdraw`: who may send, and what is fused."""
 
+import time
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -9,13 +11,13 @@ from mos_server.commands.options import HomeOption, JsonOption
 
 
 def sites(home: HomeOption = None, json: JsonOption = False) -> None:
-    """List the sites, their concepts, and what was refused."""
+    """List the sites, their concepts and quotas, and what was refused."""
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
 
-    registry = Registry(CentreHome.open(home))
-    known, current = registry.sites(), registry.current_bundles()
-    refusals = registry.refusals()
+    registry, now = Registry(CentreHome.open(home)), int(time.time())
+    known, current = registry.membership.sites(), registry.bundles.current()
+    refusals = registry.refusals.all()
     rows: list[dict[str, Any]] = [
         {
             "site": site.name,
@@ -30,6 +32,13 @@ def sites(home: HomeOption = None, json: JsonOption = False) -> None:
                 if b.site == site.name and (site.kept or not site.revoked)
             ],
             "refused": sum(r.sender == site.key.key_id for r in refusals),
+            "left_out": [
+                {"concept": one.concept, "reason": one.text}
+                for one in registry.bundles.left_out()
+                if one.site == site.name
+            ],
+            "quota": asdict(site.quota),
+            "used": asdict(registry.bundles.usage(site.key.key_id, now)),
         }
         for site in known
         if not site.successor
@@ -42,6 +51,10 @@ def sites(home: HomeOption = None, json: JsonOption = False) -> None:
         print_json({"sites": rows, "refusals": told})
         return
     _show(rows)
+    for row in rows:
+        for one in row["left_out"]:
+            line = f"{row['site']}/{one['concept']} is left out: {one['reason']}"
+            console.print(line, markup=False)
     for refusal in refusals[-5:]:
         whom = next((s.name for s in known if s.key.key_id == refusal.sender), "?")
         line = f"refused from {whom}: {refusal.reason}: {refusal.text}"
@@ -69,7 +82,7 @@ def revoke(
     from mos_server.registry.registry import Registry
 
     registry = Registry(CentreHome.open(home))
-    registry.revoke_site(name, keep_concepts=keep_concepts)
+    registry.membership.revoke(name, keep_concepts=keep_concepts)
     if json:
         print_json({"revoked": name, "kept": keep_concepts})
         return
@@ -95,7 +108,7 @@ def withdraw(
     site, slash, name = concept.partition("/")
     if not slash:
         raise RegistryError(f"{concept}: write it as SITE/CONCEPT")
-    Registry(CentreHome.open(home)).withdraw(site, name)
+    Registry(CentreHome.open(home)).bundles.withdraw(site, name)
     if json:
         print_json({"withdrawn": concept})
         return
@@ -110,11 +123,20 @@ def _show(rows: list[dict[str, Any]]) -> None:
         console.print("no site yet; `mos-server admit` lets one in")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("site", "state", "counter", "refused", "concepts"):
+    for heading in ("site", "state", "counter", "refused", "quota used", "concepts"):
         table.add_column(heading)
     for row in rows:
         state = "revoked" if row["revoked"] else "admitted"
         state += ", concepts kept" if row["kept"] else ""
-        cells = (row["site"], state, str(row["counter"]), str(row["refused"]))
+        counts = (str(row["counter"]), str(row["refused"]))
+        cells = (row["site"], state, *counts, _used(row["used"], row["quota"]))
         table.add_row(*map(Text, cells), Text(", ".join(row["concepts"])))
     console.print(table)
+
+
+def _used(used: dict[str, int], quota: dict[str, int]) -> str:
+    return (
+        f"{used['concepts']}/{quota['concepts']} concepts, "
+        f"{used['bytes'] / 1e6:.1f}/{quota['megabytes']} MB, "
+        f"{used['last_hour']}/{quota['per_hour']} in the last hour"
+    )

@@ -39,11 +39,11 @@ def tune(
 
     registry = Registry(CentreHome.open(home))
     if concept is None:
-        _show(registry.tune_orders(), json=json)
+        _show(registry.orders.all(), json=json)
         return
-    admitted = [one.name for one in registry.sites() if not one.revoked]
+    admitted = [one.name for one in registry.membership.sites() if not one.revoked]
     orders = [
-        registry.order_tuning(
+        registry.orders.add(
             name, concept, steps=steps, rank=rank, seed=seed, now=int(time.time())
         )
         for name in (site or admitted)

@@ -51,6 +51,7 @@ def _serve(grid: Grid, run: Mapping[str, Any]) -> None:
     settings = ConversationSettings(
         wait_seconds=float(run["wait-seconds"]),
         settle_seconds=float(run["settle-seconds"]),
+        longest_settle_seconds=float(run["longest-settle-seconds"]),
         bind_nodes=bool(run["node-auth"]),
     )
     journal_path = home.flower / JOURNAL_FILE

@@ -81,6 +81,10 @@ class ConversationSettings:
     settle_seconds: float = 5.0
     """How long the registry must be unchanged before it is fused."""
 
+    longest_settle_seconds: float = 300.0
+    """A release that has been due for so long is fused though the registry goes on
+    changing; never less than `settle_seconds`."""
+
     rest_seconds: float = 2.0
     """Pause after an exchange that moved nothing on."""
 

@@ -100,8 +100,8 @@ class Conversation:
         missing = self._settings.sites > len(self._nodes)
         self._clerk.step(hold=self._settings.sites > 0 and (collecting or missing))
         # After the clerk: what it no longer waits for must be seen here.
-        self._newest = self._registry.newest_release()
-        now, sites = self._clock(), self._registry.sites()
+        self._newest = self._registry.published.newest()
+        now, sites = self._clock(), self._registry.membership.sites()
         # A site that has changed its key must still be told so under the old one.
         shut = {s.key.key_id for s in sites if s.revoked and not s.successor}
         self._orders = _open_orders(self._registry)
@@ -125,7 +125,7 @@ class Conversation:
                 self._journal.write("left", site=node.site)
         self._strangers &= set(connected)
         coming = set(connected) - set(self._nodes) - self._strangers
-        known = sites_by_node_key(self._registry.sites() if coming else ())
+        known = sites_by_node_key(self._registry.membership.sites() if coming else ())
         for node_id in coming:
             node = Node(node_id)
             if self._settings.bind_nodes:
@@ -160,6 +160,7 @@ class Conversation:
         if flight.action == QUERY_SYNC:
             told = {verdict.digest for verdict in flight.verdicts}
             node.verdicts = [v for v in node.verdicts if v.digest not in told]
+            self._registry.bundles.note_told(told)
             self._synced(node, SyncAnswer.from_dict(reply.values or {}))
         elif flight.action == QUERY_COLLECT:
             self._collected(node, flight.digest, reply.blob or b"")
@@ -179,7 +180,7 @@ class Conversation:
                 f"the node of {node.site} speaks for another key; it enrolled with "
                 f"{node.key_id[:12]}"
             )
-        known = self._registry.known_sites().get(answer.key_id)
+        known = self._registry.membership.known().get(answer.key_id)
         node.key_id = answer.key_id
         node.site = known.name if known else answer.site[:64]
         if not node.met:
@@ -193,7 +194,9 @@ class Conversation:
 
     def _may_speak_for(self, node: Node, key_id: str) -> bool:
         """Whether a key is the one that a node is known by, or the same site's."""
-        following = {s.key.key_id: s.successor for s in self._registry.sites()}
+        following = {
+            s.key.key_id: s.successor for s in self._registry.membership.sites()
+        }
         line = {node.key_id, following.get(node.key_id, "")}
         line |= {older for older, newer in following.items() if newer == node.key_id}
         return key_id in line - {""}
@@ -201,7 +204,9 @@ class Conversation:
     def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
         """Note what is to be collected or told; whether there is anything."""
         digests = [offer.digest for offer in offers]
-        judged = self._registry.verdicts_for(node.key_id, digests)
+        bundles = self._registry.bundles
+        judged = bundles.verdicts_for(node.key_id, digests)
+        judged += bundles.news_for(node.key_id)
         done = {verdict.digest for verdict in judged}
         due: list[Offer] = []
         for offer in offers:
@@ -209,6 +214,8 @@ class Conversation:
                 break  # counters only rise: a later bundle would bar this one
             if offer.digest not in done:
                 due.append(offer)
+        # What exceeds the site's hourly rate waits at the site.
+        del due[bundles.room(node.key_id, int(time.time())) :]
         node.verdicts, node.offers = list(judged), due
         return bool(judged or due)
 
@@ -244,7 +251,7 @@ class Conversation:
         self._consider(node, answer.offers)
         if answer.later and flight.order:
             node.ask_after = self._clock() + self._settings.ask_again_seconds
-            if self._registry.postpone_order(flight.order, answer.error):
+            if self._registry.orders.postpone(flight.order, answer.error):
                 self._journal.write(
                     "tune-postponed", site=node.site, reason=answer.error
                 )
@@ -258,7 +265,7 @@ class Conversation:
     def _answer_order(self, flight: Flight, error: str) -> None:
         if flight.order:
             now = int(time.time())
-            self._registry.answer_order(flight.order, error, now=now)
+            self._registry.orders.answer(flight.order, error, now=now)
 
     def _failed(self, node: Node, flight: Flight, error: str) -> None:
         now, settings = self._clock(), self._settings
@@ -366,7 +373,7 @@ class Conversation:
         newest = self._newest
         assert newest is not None
         if self._parcel[0] != newest.version:
-            content = self._registry.release(newest.version).to_bytes()
+            content = self._registry.published.read(newest.version).to_bytes()
             self._parcel = (newest.version, content)
         return self._parcel
 
@@ -400,6 +407,6 @@ class Conversation:
 def _open_orders(registry: Registry) -> dict[str, TuneOrder]:
     """The oldest order of each site that it has not answered."""
     waiting: dict[str, TuneOrder] = {}
-    for order in registry.tune_orders(waiting=True):
+    for order in registry.orders.all(waiting=True):
         waiting.setdefault(order.site, order)
     return waiting

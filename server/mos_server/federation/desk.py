@@ -64,12 +64,12 @@ class Desk:
                 nothing has changed.
         """
         moment = int(time.time()) if now is None else now
-        sites = self._registry.known_sites()
+        sites = self._registry.membership.known()
         try:
             digest = self._accepted(content, sites, moment)
         except AdmissionError as refusal:
             digest = asked or _digest_of(content)
-            self._registry.refuse(
+            self._registry.refusals.add(
                 content,
                 refusal.reason,
                 str(refusal),
@@ -86,10 +86,10 @@ class Desk:
         """The digest of what kept every rule, and is recorded."""
         if content.startswith(STATEMENT_MAGIC):
             stated = admit_statement(content, sites=sites, now=now, limits=self._limits)
-            self._registry.take_statement(stated, now)
+            self._registry.statements.take(stated, now)
             return stated.signed.digest
         admitted = self._admission.admit(content, sites=sites, now=now)
-        self._registry.accept(admitted, now)
+        self._registry.bundles.accept(admitted, now)
         return admitted.bundle.digest
 
 

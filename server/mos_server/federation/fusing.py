@@ -1,4 +1,8 @@
-"""When to fuse: whenever `publishing.pending`, and the registry has settled."""
+"""When to fuse: whenever `publishing.pending`, and the registry has settled.
+
+A site that sends on and on does not keep the others waiting: the registry counts as
+settled, too, once a release has been due for the longest settling wait.
+"""
 
 import time
 from collections.abc import Callable
@@ -28,9 +32,11 @@ class FusionClerk:
         self._seen: frozenset[str] = frozenset()
         self._changed_at = self._looked_at = float("-inf")
         self._due = False
+        self._due_since = float("inf")
         self._running = False
-        newest = registry.newest_release()
+        newest = registry.published.newest()
         self._announced = newest.version if newest else 0
+        self._left_out = len(registry.bundles.left_out())
         self._failed: frozenset[str] | None = None
         self._failures = 0
         self._retry_at = 0.0
@@ -57,17 +63,23 @@ class FusionClerk:
         if now - self._looked_at < _LOOK_EVERY_SECONDS and not self._settings.sites:
             return
         self._looked_at = now
-        wanted = frozenset(bundle.digest for bundle in self._registry.current_bundles())
+        wanted = frozenset(bundle.digest for bundle in self._registry.bundles.current())
         if wanted != self._seen:
             self._seen, self._changed_at, self._failures = wanted, now, 0
             self._failed = None
         self._due = pending(self._registry)
-        settled = now - self._changed_at >= self._settings.settle_seconds
+        self._due_since = min(self._due_since, now) if self._due else float("inf")
         resting = self._failed == wanted and now < self._retry_at
-        if self._due and settled and not hold and not resting:
+        if self._due and self._is_settled(now) and not hold and not resting:
+            self._due_since = float("inf")
             self._journal.write("fusion-started", concepts=len(wanted))
             self._fuser.start()
             self._running = True
+
+    def _is_settled(self, now: float) -> bool:
+        settle = self._settings.settle_seconds
+        longest = max(settle, self._settings.longest_settle_seconds)
+        return now - self._changed_at >= settle or now - self._due_since >= longest
 
     def _finish(self) -> None:
         failure = self._fuser.failure()
@@ -80,7 +92,12 @@ class FusionClerk:
             return
 
     def _announce(self) -> None:
-        newest = self._registry.newest_release()
+        for one in self._registry.bundles.left_out()[self._left_out :]:
+            self._left_out += 1
+            self._journal.write(
+                "left-out", site=one.site, concept=one.concept, reason=one.text
+            )
+        newest = self._registry.published.newest()
         if newest is None or newest.version == self._announced:
             return
         self._announced = newest.version

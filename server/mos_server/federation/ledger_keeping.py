@@ -5,13 +5,15 @@ another base or other settings, it is made anew from the registry's bundles, and
 told in one line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mos_protocol.signed.bundle import Bundle
-from mos_server.errors import LedgerError
+from mos_runtime.errors import MosError, StorageError
+from mos_server.errors import LedgerError, SupersededError, UnfusableError
 from mos_server.registry.records import StoredBundle
 from mos_server.registry.registry import Registry
 
@@ -47,9 +49,12 @@ def fuse_standing(
         The fusion, its model compact (`compacting`).
 
     Raises:
-        MosError: a bundle cannot be read or fused, or the disk is full.
+        UnfusableError: one bundle cannot be fused; the ledger keeps the others.
+        SupersededError: one is not current any more, and its file is gone.
+        MosError: a bundle cannot be read, or the disk is full.
     """
     from mos_server.fusion import FusionSettings, Ledger, can_join, fuse_concepts
+    from mos_server.fusion.checks import check_concept
     from mos_server.fusion.ledger.compacting import compact
     from mos_server.fusion.progress import silent
 
@@ -57,6 +62,9 @@ def fuse_standing(
     tell = on_progress or silent
     if not can_join(settings):
         concepts = [(one.site, _concept(registry, one)) for one in current]
+        for stored, (_, concept) in zip(current, concepts, strict=True):
+            with _blaming(stored):
+                check_concept(base, f"{stored.site}/{stored.concept}", concept)
         fusion = fuse_concepts(base, concepts, settings=settings, on_progress=tell)
         return replace(fusion, model=compact(fusion.model))
     ledger = Ledger(folder, base, settings)
@@ -89,7 +97,8 @@ def _level(
         first, last = place / len(coming), (place + 1) / len(coming)
         share = part_of(tell, _JOINED_SHARE * first, _JOINED_SHARE * last)
         concept = _concept(registry, bundle)
-        ledger.join(bundle.site, concept, source=bundle.digest, on_progress=share)
+        with _blaming(bundle):
+            ledger.join(bundle.site, concept, source=bundle.digest, on_progress=share)
     solving = part_of(tell, _JOINED_SHARE, 1.0)
     return ledger.fuse(compact=True, on_progress=solving)
 
@@ -97,5 +106,25 @@ def _level(
 def _concept(registry: Registry, stored: StoredBundle) -> "Concept":
     from mos_model.concept import Concept
 
-    content = registry.bundle_bytes(stored.digest)
-    return Concept.from_bytes(Bundle.from_bytes(content, max_bytes=stored.size).payload)
+    try:
+        content = registry.bundles.content(stored.digest)
+    except StorageError as error:
+        if stored.digest in {one.digest for one in registry.bundles.current()}:
+            raise
+        raise SupersededError(f"{stored.site}/{stored.concept}: replaced") from error
+    with _blaming(stored):
+        bundle = Bundle.from_bytes(content, max_bytes=stored.size)
+        return Concept.from_bytes(bundle.payload)
+
+
+@contextmanager
+def _blaming(bundle: StoredBundle) -> Iterator[None]:
+    """Within it, what fails is the fault of one bundle, the ledger and disk aside."""
+    from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+
+    try:
+        yield
+    except (LedgerError, StorageError):
+        raise
+    except (MosError, LinAlgError) as error:
+        raise UnfusableError(bundle.digest, str(error)) from error

@@ -13,6 +13,7 @@ from mos_protocol.signed.release import (
     Release,
     ReleasedConcept,
 )
+from mos_server.errors import SupersededError, UnfusableError
 from mos_server.registry.home import CentreHome
 from mos_server.registry.keychain import endorsements
 from mos_server.registry.records import StoredBundle
@@ -33,8 +34,8 @@ def pending(registry: Registry, *, now: int | None = None) -> bool:
     the last concept is withdrawn, a release without any takes the place of the one
     that held it.
     """
-    current = registry.current_bundles()
-    newest = registry.newest_release()
+    current = registry.bundles.current()
+    newest = registry.published.newest()
     if newest is None:
         return bool(current)
     if newest.bundles != {bundle.digest for bundle in current}:
@@ -58,6 +59,9 @@ def publish(
 ) -> Release | None:
     """Fuse all that stands, sign it as the next release and store it.
 
+    A bundle that cannot be fused is left out and its site told; where the newest
+    release has an older one of the same concept, that one stays.
+
     Args:
         home: Whose key signs.
         registry: Whose current bundles are fused.
@@ -72,16 +76,36 @@ def publish(
         newest.
 
     Raises:
-        MosError: a bundle cannot be fused, or the release not be stored; the newest
+        MosError: what is left cannot be fused, or the release not be stored; the newest
             release is still the one it was.
     """
     moment = int(time.time()) if now is None else now
-    if not pending(registry, now=moment):
-        return None
-    current, newest = registry.current_bundles(), registry.newest_release()
+    while pending(registry, now=moment):
+        try:
+            return _published(
+                home, registry, base, lifetime_seconds, moment, settings, on_progress
+            )
+        except UnfusableError as culprit:
+            # Nothing of the work on the others is lost: the ledger has it.
+            registry.bundles.leave_out(culprit.digest, str(culprit), moment)
+        except SupersededError:
+            continue
+    return None
+
+
+def _published(
+    home: CentreHome,
+    registry: Registry,
+    base: "Base",
+    lifetime_seconds: int,
+    now: int,
+    settings: "FusionSettings | None",
+    on_progress: "OnProgress | None",
+) -> Release:
+    current, newest = registry.bundles.current(), registry.published.newest()
     unchanged = newest is not None and newest.bundles == {b.digest for b in current}
     if newest is not None and unchanged:
-        payload, report = registry.release(newest.version).payload, None
+        payload, report = registry.published.read(newest.version).payload, None
     elif not current:
         payload, report = _empty(base), None
         # Nothing of what was withdrawn stays in saved work either.
@@ -95,11 +119,11 @@ def publish(
         previous="" if newest is None else newest.digest,
         concepts=[_released(bundle) for bundle in current],
         key=key,
-        created=moment,
-        expires=moment + lifetime_seconds,
+        created=now,
+        expires=now + lifetime_seconds,
         endorsements=endorsements(home),
     )
-    registry.add_release(release, release.verified(key.public), report=report)
+    registry.published.add(release, release.verified(key.public), report=report)
     return release
 
 

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from typing import Final
 
-import torch
-from torch import Tensor
-
 from mos_model.applying import check_base
 from mos_model.base import Base
 from mos_model.concept import Concept, LoraFactors
+from mos_protocol.rules.admission import AdmissionLimits
+from mos_protocol.rules.bounds import update_fault
 from mos_server.errors import FusionError
 from mos_server.fusion.moments import Moments
 
-MAX_UPDATE_SHARE: Final = 10.0
-"""||B A||_F of one layer, at most this many times ||W0||_F. A tuning that moves a layer
-by its own norm has long left the base; ten times that is a mistake or an attack."""
+LIMITS: Final = AdmissionLimits()
+"""The admission limits, for concepts that come from a file as well."""
 
 
 def full_name(site: str, concept: str) -> str:
@@ -49,7 +47,7 @@ def check_concept(base: Base, name: str, concept: Concept) -> None:
     Raises:
         BaseMismatchError: it was made for another base.
         FusionError: a layer is missing, of another shape or rank, not finite, or its
-            update is larger than `MAX_UPDATE_SHARE` allows.
+            update exceeds `LIMITS`.
     """
     check_base(base, concept.facts.base, f"concept {name}")
     expected = base.inventory.projections
@@ -60,7 +58,7 @@ def check_concept(base: Base, name: str, concept: Concept) -> None:
         )
     for module, factors in concept.lora.items():
         _check_layer(name, module, factors, expected[module], concept.facts.rank)
-        _check_size(name, module, factors, base.projections[module].weight)
+        _check_size(name, module, factors)
     for encoder, vectors in concept.embeddings.items():
         if not vectors.isfinite().all():
             raise FusionError(f"{name}: its words for {encoder} hold NaN or infinity")
@@ -98,12 +96,12 @@ def _check_layer(
         raise FusionError(f"{name}: layer {module} holds NaN or infinity")
 
 
-def _check_size(name: str, module: str, factors: LoraFactors, weight: Tensor) -> None:
-    up, down = factors.up.double(), factors.down.double()
-    size = ((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt()
-    share = float(size / torch.linalg.matrix_norm(weight.detach().double()).cpu())
-    if not share <= MAX_UPDATE_SHARE:
-        raise FusionError(
-            f"{name}: layer {module} is updated by {share:.3g} times the norm of the "
-            f"base's own weight; at most {MAX_UPDATE_SHARE:g} is fused"
-        )
+def _check_size(name: str, module: str, factors: LoraFactors) -> None:
+    fault = update_fault(
+        factors.down.detach().double().cpu().numpy(),
+        factors.up.detach().double().cpu().numpy(),
+        max_gain=LIMITS.max_update_gain,
+        max_spectral=LIMITS.max_update_spectral,
+    )
+    if fault:
+        raise FusionError(f"{name}: layer {module}: {fault}")

@@ -1,4 +1,4 @@
-"""Where a centre keeps what must outlive it.
+"""Where a centre keeps what must outlive it; a folder of mode 0700.
 
 HOME/
     centre.key            the centre's Ed25519 signing key, mode 0600
@@ -20,7 +20,7 @@ from typing import Final
 import platformdirs
 
 from mos_protocol.signed.keys import SigningKey, load_key, save_key
-from mos_runtime.errors import StorageError
+from mos_runtime.files import private_folder
 from mos_runtime.locking import locked
 from mos_server.errors import CentreError
 
@@ -51,22 +51,18 @@ class CentreHome:
 
         Raises:
             CentreError: it is not there and not to be made.
-            StorageError: it cannot be written.
+            StorageError: it cannot be written, or others may enter it.
         """
         home = CentreHome(folder or CentreHome.default_folder())
         if home.signing_key_path.is_file():
+            private_folder(home.folder, ours=True)
             return home
         if not create:
             raise CentreError(
                 f"{home.folder}: no centre has its home there; `mos-server admit` or "
                 f"`mos-server serve` make one, or pass --home (or set {HOME_VARIABLE})"
             )
-        try:
-            home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{home.folder}: cannot be created: {error.strerror}"
-            ) from error
+        private_folder(home.folder, ours=False)
         with locked(home.folder / ".lock"):
             if not home.signing_key_path.is_file():
                 save_key(home.signing_key_path, SigningKey.generate())

@@ -17,16 +17,27 @@ class TuneOrders:
         self._database = database
 
     def add(
-        self, site: str, concept: str, steps: int, rank: int, seed: int, now: int
+        self,
+        site: str,
+        concept: str,
+        *,
+        steps: int = 0,
+        rank: int = 0,
+        seed: int = 0,
+        now: int,
     ) -> TuneOrder:
-        """See `Registry.order_tuning`."""
+        """Note that a site is to be asked to tune; `Conversation` asks it.
+
+        Raises:
+            RegistryError: there is no such active site, or it has that order already.
+        """
         checked_name(concept, "concept")
         with self._database.writing() as session:
             admitted = select(SiteRow).where(SiteRow.name == site, ~SiteRow.revoked)
             if session.scalars(admitted).first() is None:
                 raise RegistryError(
-                    f"site {site!r}: none of that name stands admitted; "
-                    "`mos-server sites` lists them"
+                    f"site {site!r}: no active site of that name; `mos-server sites` "
+                    "lists them"
                 )
             same = select(TuneOrderRow).where(
                 TuneOrderRow.site == site,
@@ -51,23 +62,23 @@ class TuneOrders:
             session.flush()
             return _order(row)
 
-    def all(self, *, waiting: bool) -> tuple[TuneOrder, ...]:
-        """See `Registry.tune_orders`."""
+    def all(self, *, waiting: bool = False) -> tuple[TuneOrder, ...]:
+        """Every order there ever was, or that is not answered yet; oldest first."""
         query = select(TuneOrderRow).order_by(TuneOrderRow.number)
         if waiting:
             query = query.where(TuneOrderRow.answered == 0)
         with self._database.reading() as session:
             return tuple(map(_order, session.scalars(query)))
 
-    def answer(self, number: int, error: str, now: int) -> None:
-        """See `Registry.answer_order`."""
+    def answer(self, number: int, error: str, *, now: int) -> None:
+        """Note what came of an order; `error` is "" where something was tuned."""
         with self._database.writing() as session:
             row = session.get(TuneOrderRow, number)
             if row is not None:
                 row.answered, row.error = now, error
 
     def postpone(self, number: int, reason: str) -> bool:
-        """See `Registry.postpone_order`."""
+        """Note why a site will not tune now; the order stands. Whether that is news."""
         with self._database.writing() as session:
             row = session.get(TuneOrderRow, number)
             news = row is not None and row.error != reason

@@ -35,9 +35,15 @@ class Published:
         release: Release,
         facts: ReleaseFacts,
         *,
-        report: Mapping[str, Any] | None,
+        report: Mapping[str, Any] | None = None,
     ) -> ReleaseRecord:
-        """Store the next release; see `Registry.add_release`."""
+        """Store the next release, with its fusion report beside it.
+
+        Raises:
+            RegistryError: its version is not the next one, or it does not follow on
+                the newest release.
+            StorageError: the disk is full, or the like; nothing changed.
+        """
         with self._database.writing() as session:
             newest = session.scalars(_newest()).first()
             expected = 1 if newest is None else newest.version + 1
@@ -58,19 +64,24 @@ class Published:
             return self._record(row)
 
     def newest(self) -> ReleaseRecord | None:
-        """See `Registry.newest_release`."""
+        """The release that sites should hold, if there is one yet."""
         with self._database.reading() as session:
             row = session.scalars(_newest()).first()
             return None if row is None else self._record(row)
 
     def all(self) -> tuple[ReleaseRecord, ...]:
-        """See `Registry.releases`."""
+        """Every release, oldest first."""
         with self._database.reading() as session:
             rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.version))
             return tuple(self._record(row) for row in rows)
 
     def read(self, version: int) -> Release:
-        """See `Registry.release`."""
+        """A release as it was published.
+
+        Raises:
+            RegistryError: there is no such version.
+            MosError: its files are gone or broken.
+        """
         with self._database.reading() as session:
             if session.get(ReleaseRow, version) is None:
                 raise RegistryError(
@@ -85,7 +96,10 @@ class Published:
         return Release.read(self._path(version))
 
     def prune(self, keep: int) -> tuple[int, ...]:
-        """See `Registry.prune_releases`."""
+        """Drop the payloads of all but the newest `keep` releases; which went.
+
+        Their envelopes stay, and with them the chain of digests (`check_chain`).
+        """
         versions = [release.version for release in self.all() if release.whole]
         gone = versions[: max(0, len(versions) - keep)]
         for version in gone:
@@ -94,7 +108,14 @@ class Published:
         return tuple(gone)
 
     def check_chain(self) -> int:
-        """See `Registry.check_chain`."""
+        """Verify by the files that every release names the one before it.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            RegistryError: one does not, or is not the one that was published.
+        """
         before, releases = "", self.all()
         for number, record in enumerate(releases, 1):
             signature = signature_path(record.path)

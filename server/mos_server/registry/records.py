@@ -1,9 +1,10 @@
-"""What the registry tells: plain values, detached from the database."""
+"""What the registry returns: plain values, detached from the database."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from mos_protocol.signed.keys import VerifyKey
+from mos_server.registry.quotas import Quota
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class SiteRecord:
     admitted: int
     """Unix time, seconds."""
 
+    quota: Quota
+
 
 @dataclass(frozen=True)
 class StoredBundle:
@@ -56,6 +59,19 @@ class StoredBundle:
     """Bytes of `Bundle.to_bytes()`."""
 
     received: int
+    """Unix time, seconds."""
+
+
+@dataclass(frozen=True)
+class LeftOutRecord:
+    """An accepted bundle that could not be fused; its site is told."""
+
+    site: str
+    concept: str
+    digest: str
+    reason: str
+    text: str
+    decided: int
     """Unix time, seconds."""
 
 

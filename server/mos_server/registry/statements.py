@@ -1,4 +1,4 @@
-"""What sites state besides bundles, written into the registry's database."""
+"""What sites state besides bundles: withdrawals, and changes of key."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -6,27 +6,45 @@ from sqlalchemy.orm import Session
 from mos_protocol.errors import AdmissionError, Reason
 from mos_protocol.rules.statement_admission import AdmittedStatement
 from mos_protocol.signed.statement import Rotation, Withdrawal
+from mos_server.registry.database import Database
 from mos_server.registry.membership import check_still_welcome, keys_of
-from mos_server.registry.tables import BundleRow, RotationRow, SiteRow, WithdrawalRow
+from mos_server.registry.quotas import check_statement_rate
+from mos_server.registry.tables import (
+    WITHDRAWN,
+    BundleRow,
+    RotationRow,
+    SiteRow,
+    WithdrawalRow,
+)
 
 
-def record_statement(
-    session: Session, admitted: AdmittedStatement, now: int, *, withdrawn: str
-) -> None:
-    """Do what a site has stated, within one transaction.
+class Statements:
+    """The statements of one centre's sites, part of its registry."""
 
-    Args:
-        session: A writing one.
-        admitted: What `admit_statement` returned.
-        now: Unix time, seconds.
-        withdrawn: State of a bundle that was withdrawn.
+    def __init__(self, database: Database) -> None:
+        """Statements in `database`."""
+        self._database = database
 
-    Raises:
-        AdmissionError: the site was revoked, or its counter passed, since then; or the
-            new key is one that the centre knows already.
-    """
+    def take(self, admitted: AdmittedStatement, now: int) -> None:
+        """Do what a site has stated: withdraw a concept, or change its key.
+
+        Args:
+            admitted: What `admit_statement` returned.
+            now: Unix time, seconds.
+
+        Raises:
+            AdmissionError: the site was revoked, or its counter passed, since then; it
+                has made too many statements; or the new key is known already. Nothing
+                changed.
+        """
+        with self._database.writing() as session:
+            _record(session, admitted, now)
+
+
+def _record(session: Session, admitted: AdmittedStatement, now: int) -> None:
     statement, key_id = admitted.statement, admitted.site.key.key_id
     site = check_still_welcome(session.get(SiteRow, key_id), statement.counter, key_id)
+    check_statement_rate(session, site, keys_of(session, key_id), now)
     site.counter = statement.counter
     digest = admitted.signed.digest
     if isinstance(statement, Withdrawal):
@@ -36,7 +54,7 @@ def record_statement(
                 BundleRow.key_id.in_(keys), BundleRow.concept == statement.concept
             )
         ):
-            row.state = withdrawn
+            row.state = WITHDRAWN
         session.add(
             WithdrawalRow(
                 digest=digest,
@@ -67,6 +85,7 @@ def _change_key(
             revoked=False,
             counter=rotation.counter,
             admitted=now,
+            quota=site.quota,
         )
     )
     # What the old key brought stays, and nothing more comes by it.

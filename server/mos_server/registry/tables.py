@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 MIGRATIONS: Final = {
     1: (
@@ -13,8 +13,16 @@ MIGRATIONS: Final = {
         "ALTER TABLE sites ADD COLUMN successor VARCHAR NOT NULL DEFAULT ''",
         "ALTER TABLE releases ADD COLUMN signer VARCHAR NOT NULL DEFAULT ''",
     ),
+    2: ("ALTER TABLE sites ADD COLUMN quota VARCHAR NOT NULL DEFAULT ''",),
 }
 """Schema -> what turns its tables into the next's; new tables come by themselves."""
+
+
+CURRENT: Final = "current"
+SUPERSEDED: Final = "superseded"
+WITHDRAWN: Final = "withdrawn"
+LEFT_OUT: Final = "left-out"
+"""States of a bundle."""
 
 
 class Table(DeclarativeBase):
@@ -39,6 +47,8 @@ class SiteRow(Table):
 
     counter: Mapped[int] = mapped_column(default=0)
     admitted: Mapped[int]
+    quota: Mapped[str] = mapped_column(default="")
+    """As `Quota.parse` reads it."""
 
 
 class BundleRow(Table):
@@ -58,6 +68,23 @@ class BundleRow(Table):
     received: Mapped[int]
     state: Mapped[str]
     site: Mapped[SiteRow] = relationship(lazy="joined")
+
+
+class LeftOutRow(Table):
+    """An accepted bundle that could not be fused."""
+
+    __tablename__ = "left_out"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"), unique=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("sites.key_id"), index=True)
+    reason: Mapped[str]
+    text: Mapped[str]
+    decided: Mapped[int]
+    told: Mapped[bool] = mapped_column(default=False)
+    """Whether its site knows."""
+
+    bundle: Mapped[BundleRow] = relationship(lazy="joined")
 
 
 class WithdrawalRow(Table):

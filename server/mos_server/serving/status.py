@@ -34,9 +34,9 @@ def centre_status(
     """
     serving = live is not None or is_serving(home)
     facts = live or (LiveFacts.read(home.live_path) if serving else LiveFacts())
-    current, newest = registry.current_bundles(), registry.newest_release()
-    sites = [site for site in registry.sites() if not site.successor]
-    refusals, orders = registry.refusals(), registry.tune_orders()
+    current, newest = registry.bundles.current(), registry.published.newest()
+    sites = [site for site in registry.membership.sites() if not site.successor]
+    refusals, orders = registry.refusals.all(), registry.orders.all()
     return {
         "key": home.signing_key().public.key_id,
         "serving": serving,

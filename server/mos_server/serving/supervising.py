@@ -23,10 +23,10 @@ from mos_runtime.flower_env import is_loopback, split_address
 from mos_runtime.journal import Event, JournalReader
 from mos_runtime.locking import HeldError, locked
 from mos_runtime.processes import BackOff, Stopping
-from mos_server.errors import CentreError, ServingError
+from mos_server.errors import RegistryError, ServingError
 from mos_server.federation.names import ALIVE_FILE, JOURNAL_FILE
-from mos_server.federation.nodes import openssh_form
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
+from mos_server.registry.node_keys import openssh_form
 from mos_server.registry.records import SiteRecord
 from mos_server.registry.registry import Registry
 from mos_server.serving.monitoring import monitored
@@ -70,6 +70,9 @@ class ServeSettings:
 
     settle_seconds: float = 5.0
     """How long after the last accepted bundle a fusion begins."""
+
+    longest_settle_seconds: float = 300.0
+    """A fusion begins at the latest so long after a release became due."""
 
     wait_seconds: float = 20.0
     """How long a site's answer may wait for something to say."""
@@ -128,8 +131,8 @@ def serve_centre(
         # A full disk must not end the service; what is left out here comes again.
         with suppress(MosError):
             if event.kind == "published":
-                registry.prune_releases(settings.keep_releases)
-                registry.prune_bundles()
+                registry.published.prune(settings.keep_releases)
+                registry.bundles.prune()  # what the release before held
             if on_status is not None:
                 on_status(status_line(status()))
 
@@ -257,7 +260,9 @@ class _Service:
         ):
             return
         self._looked_at = now
-        for site in sorted(self._registry.sites(), key=lambda one: not one.revoked):
+        for site in sorted(
+            self._registry.membership.sites(), key=lambda one: not one.revoked
+        ):
             if site.successor:
                 continue  # its node goes on under the site's next key
             if self._keep_node(site):
@@ -268,7 +273,7 @@ class _Service:
         """Whether there was anything to do for a site's node."""
         try:
             key = openssh_form(site.node_key)
-        except CentreError as error:
+        except RegistryError as error:
             if site.node_key not in self._nodes:
                 self._nodes[site.node_key] = ""
                 self._tell("not-registered", site=site.name, reason=str(error))
@@ -329,6 +334,7 @@ class _Service:
             f"node-auth = {json.dumps(not self._settings.insecure)}",
             f"wait-seconds = {float(self._settings.wait_seconds)}",
             f"settle-seconds = {float(self._settings.settle_seconds)}",
+            f"longest-settle-seconds = {float(self._settings.longest_settle_seconds)}",
         ]
         write_atomically(path, ("\n".join(lines) + "\n").encode())
         return path

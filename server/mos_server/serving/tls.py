@@ -17,15 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mos_protocol.signed.keys import PASSPHRASE_FILE_VARIABLE, check_private, passphrase
+from mos_protocol.signed.private_pem import private_pem
 from mos_runtime.files import read_whole, write_atomically
 from mos_runtime.locking import locked
 from mos_server.errors import CertificateError
@@ -65,7 +63,7 @@ def ensure_certificates(
 
     Raises:
         CertificateError: what lies there is not a certificate or a key of ours.
-        StorageError: the folder cannot be written.
+        StorageError: the folder cannot be written, or others can read a private key.
     """
     found = Certificates(
         folder / "ca.crt", folder / "server.crt", folder / "server.key"
@@ -74,6 +72,7 @@ def ensure_certificates(
     with locked(folder / ".lock"):
         issuer = _authority(found.ca, folder / "ca.key")
         wanted = {_general_name(host) for host in (*_LOCAL, *hosts)}
+        check_private(found.key)
         if found.certificate.is_file() and found.key.is_file():
             current = _read_certificate(found.certificate)
             have = _names_of(current)
@@ -86,7 +85,7 @@ def ensure_certificates(
             wanted |= have
         key = ec.generate_private_key(ec.SECP384R1())
         certificate = _server_certificate(wanted, key, issuer, moment)
-        write_atomically(found.key, _private_pem(key), mode=0o600)
+        write_atomically(found.key, private_pem(key), mode=0o600)
         write_atomically(found.certificate, certificate.public_bytes(Encoding.PEM))
     return found
 
@@ -124,7 +123,7 @@ def _authority(certificate: Path, key: Path) -> Issuer:
         )
         .sign(private, hashes.SHA384())
     )
-    write_atomically(key, _private_pem(private, passphrase()), mode=0o600)
+    write_atomically(key, private_pem(private, passphrase()), mode=0o600)
     write_atomically(certificate, built.public_bytes(Encoding.PEM))
     return built, private
 
@@ -240,11 +239,6 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError(f"{path}: not an ECDSA key")
     return key
-
-
-def _private_pem(key: ec.EllipticCurvePrivateKey, secret: bytes | None = None) -> bytes:
-    encryption = BestAvailableEncryption(secret) if secret else NoEncryption()
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def _name(common: str) -> x509.Name:

@@ -40,7 +40,7 @@ def outcome(tmp_path: Path, base: Base) -> SimulationOutcome:
             SiteOutcome(site, 8, concept, "cat", "", True, "", 1000, 2000, 1.0, 1)
         )
     publish(centre.home, centre.registry, base, now=NOW, settings=QUICK)
-    newest = centre.registry.newest_release()
+    newest = centre.registry.published.newest()
     assert newest is not None
     return SimulationOutcome(
         base=base.name,

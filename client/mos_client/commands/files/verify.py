@@ -75,7 +75,9 @@ def _signer(
     if given is not None:
         try:
             known.append((VerifyKey.from_raw(bytes.fromhex(given)), "the key given"))
-        except (ValueError, MalformedError) as error:
+        except MalformedError as error:
+            raise IdentityError(f"--key {given[:80]}: {error}") from error
+        except ValueError as error:
             raise IdentityError(
                 f"--key {given[:80]}: a public key has 64 hexadecimal digits"
             ) from error

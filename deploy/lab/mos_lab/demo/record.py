@@ -79,7 +79,7 @@ def read_record(
     _check(outcome)
     home = CentreHome.open(folder / CENTRE_FOLDER)
     registry, centre_key = Registry(home), home.signing_key().public
-    release = registry.release(outcome.release)
+    release = registry.published.read(outcome.release)
     facts = ReleaseTrust().check(
         release.to_bytes(),
         centre_key=centre_key,
@@ -89,9 +89,9 @@ def read_record(
         now=now,
     )
     concepts, tensors = {}, {}
-    keys = {site.name: site.key for site in registry.sites()}
-    for stored in registry.current_bundles():
-        content = registry.bundle_bytes(stored.digest)
+    keys = {site.name: site.key for site in registry.membership.sites()}
+    for stored in registry.bundles.current():
+        content = registry.bundles.content(stored.digest)
         bundle = Bundle.from_bytes(content, max_bytes=len(content))
         tensors[stored.site] = len(bundle_as_signed(bundle, keys[stored.site]).tensors)
         concepts[stored.site] = Concept.from_bytes(bundle.payload)

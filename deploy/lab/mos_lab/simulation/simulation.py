@@ -173,7 +173,7 @@ def _admit(folder: Path, plan: SimulationPlan, fingerprint: str) -> CentreHome:
             plan.request(folder, site.name), what="an enrolment request"
         )
         request = EnrolmentRequest.verified(content)
-        registry.admit_site(request.site, request.site_key, request.node_key)
+        registry.membership.admit(request.site, request.site_key, request.node_key)
         welcome = Welcome(_ADDRESS, b"", key, request.site, fingerprint)
         write_atomically(plan.welcome(folder, site.name), welcome.to_bytes())
     return home

@@ -32,7 +32,7 @@ def tally(
     Raises:
         SimulationError: no release came of it; it says why.
     """
-    newest = registry.newest_release()
+    newest = registry.published.newest()
     if newest is None:
         raise SimulationError(_why(watch))
     return SimulationOutcome(
