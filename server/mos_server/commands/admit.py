@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mos_runtime.console import console, print_json
+from mos_runtime.console import ForceOption, console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def admit(
     insecure: Annotated[
         bool, typer.Option(help="Without TLS; on loopback only.")
     ] = False,
+    force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -31,9 +32,11 @@ def admit(
     from mos_model.base_files import read_inventory
     from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
     from mos_runtime.files import read_whole, write_atomically
+    from mos_runtime.outputs import output_file
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
 
+    output_file(out, force=force)
     asked = EnrolmentRequest.verified(
         read_whole(request, what="an enrolment request", max_bytes=2**20)
     )
