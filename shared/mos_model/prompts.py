@@ -70,7 +70,8 @@ class PromptEncoder:
         """
         self._base = base
         self._embeddings = embeddings
-        self._tokenizer = PromptTokenizer(base.tokenizers, embeddings)
+        self.tokenizer = PromptTokenizer(base.tokenizers, embeddings)
+        """Splits prompts; knows the same words."""
 
     @staticmethod
     def of(base: Base, model: FusedModel) -> "PromptEncoder":
@@ -96,7 +97,7 @@ class PromptEncoder:
 
     def tokenize(self, prompt: str, encoder: str = "text_encoder") -> TokenizedPrompt:
         """Token ids and concept positions; see `PromptTokenizer.tokenize`."""
-        return self._tokenizer.tokenize(prompt, encoder)
+        return self.tokenizer.tokenize(prompt, encoder)
 
     def _encode_with(
         self, encoder: str, prompts: Sequence[TokenizedPrompt]
