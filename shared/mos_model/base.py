@@ -114,7 +114,7 @@ def load_base(
         if isinstance(component, nn.Module):
             component.requires_grad_(False).eval()
     pipeline.set_progress_bar_config(disable=True)
-    return Base(name, folder, pipeline, inventory, _read_defaults(folder))
+    return Base(name, folder, pipeline, inventory, read_defaults(folder))
 
 
 def _load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
@@ -143,7 +143,12 @@ def _load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
         raise BaseError(f"{folder}: the base cannot be loaded: {reason}") from error
 
 
-def _read_defaults(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+def read_defaults(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """A base's own settings by command, from its `mos_defaults.json`, if any.
+
+    Raises:
+        BaseError: the file is not JSON.
+    """
     path = folder / DEFAULTS_FILE
     if not path.is_file():
         return {}

@@ -10,11 +10,10 @@ and a hook on the token embedding puts the concept's vectors there. No embedding
 is resized or trained, and CLIP still finds its end token.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,34 +21,8 @@ from torch import Tensor, nn
 
 from mos_model.base import Base
 from mos_model.concept import FusedModel, LayerwiseEmbeddings
-from mos_model.errors import PromptError
 from mos_model.layerwise import stack_layers
-
-_PLACEHOLDER: Final = re.compile(r"<([^<>\s]+)>")
-_ROWS: Final = 2  # V_rand and V_class
-
-
-def placeholders(prompt: str) -> tuple[str, ...]:
-    """The names between angle brackets in `prompt`, in order, with repeats."""
-    return tuple(_PLACEHOLDER.findall(prompt))
-
-
-@dataclass(frozen=True)
-class TokenizedPrompt:
-    """A prompt as token ids, with an ordinary id where a concept's vectors go."""
-
-    ids: tuple[int, ...]
-    """T ids: start, words, end, padding."""
-
-    concepts: tuple[tuple[int, str], ...]
-    """(first position, name) of every placeholder; it covers two positions."""
-
-    end: int
-    """Position of the end token."""
-
-    def concept_positions(self) -> tuple[int, ...]:
-        """Positions of every V_rand and V_class in the prompt."""
-        return tuple(first + row for first, _ in self.concepts for row in range(_ROWS))
+from mos_model.prompt_tokens import ROWS, PromptTokenizer, TokenizedPrompt
 
 
 @dataclass(frozen=True)
@@ -63,6 +36,19 @@ class EncodedPrompts:
     def stacked(self) -> Float[Tensor, "n layers_tokens width"]:
         """`hidden` in the form that `layerwise.layerwise` takes."""
         return stack_layers(self.hidden)
+
+
+def embeddings_by_name(model: FusedModel) -> dict[str, LayerwiseEmbeddings]:
+    """The words of a fused model by the names that prompts give them.
+
+    `<site/name>` always works, `<name>` where one site alone has that name.
+    """
+    words: dict[str, LayerwiseEmbeddings] = {}
+    for concept in model.concepts:
+        words[concept.key] = concept.embeddings
+        if sum(other.name == concept.name for other in model.concepts) == 1:
+            words[concept.name] = concept.embeddings
+    return words
 
 
 class PromptEncoder:
@@ -84,19 +70,13 @@ class PromptEncoder:
         """
         self._base = base
         self._embeddings = embeddings
+        self.tokenizer = PromptTokenizer(base.tokenizers, embeddings)
+        """Splits prompts; knows the same words."""
 
     @staticmethod
     def of(base: Base, model: FusedModel) -> "PromptEncoder":
-        """An encoder with the words of a fused model.
-
-        `<site/name>` always works, `<name>` where one site alone has that name.
-        """
-        words: dict[str, LayerwiseEmbeddings] = {}
-        for concept in model.concepts:
-            words[concept.key] = concept.embeddings
-            if sum(other.name == concept.name for other in model.concepts) == 1:
-                words[concept.name] = concept.embeddings
-        return PromptEncoder(base, words)
+        """An encoder with the words of a fused model (see `embeddings_by_name`)."""
+        return PromptEncoder(base, embeddings_by_name(model))
 
     def encode(self, prompts: Sequence[str]) -> EncodedPrompts:
         """Encode prompts; equal ones are encoded once.
@@ -116,33 +96,8 @@ class PromptEncoder:
         return EncodedPrompts(hidden[order], None if pooled is None else pooled[order])
 
     def tokenize(self, prompt: str, encoder: str = "text_encoder") -> TokenizedPrompt:
-        """Token ids and concept positions of one prompt.
-
-        Raises:
-            PromptError: an unknown placeholder, or more tokens than the base takes.
-        """
-        tokenizer = self._base.tokenizers[encoder]
-        ids: list[int] = [tokenizer.bos_token_id]
-        concepts: list[tuple[int, str]] = []
-        for index, piece in enumerate(_PLACEHOLDER.split(prompt)):
-            if index % 2 == 0:
-                ids += tokenizer(piece, add_special_tokens=False).input_ids
-                continue
-            if piece not in self._embeddings:
-                raise PromptError(self._unknown(piece))
-            concepts.append((len(ids), piece))
-            ids += [tokenizer.bos_token_id] * _ROWS
-        limit = self._base.tokens
-        if len(ids) + 1 > limit:
-            raise PromptError(
-                f"the prompt needs {len(ids) + 1} tokens, the base takes {limit}: "
-                f"shorten {prompt[:60]!r}"
-            )
-        end = len(ids)
-        padding = [tokenizer.pad_token_id] * (limit - end - 1)
-        return TokenizedPrompt(
-            (*ids, tokenizer.eos_token_id, *padding), tuple(concepts), end
-        )
+        """Token ids and concept positions; see `PromptTokenizer.tokenize`."""
+        return self.tokenizer.tokenize(prompt, encoder)
 
     def _encode_with(
         self, encoder: str, prompts: Sequence[TokenizedPrompt]
@@ -161,7 +116,7 @@ class PromptEncoder:
         for row, (prompt, layer) in enumerate(variants):
             for first, name in prompt.concepts:
                 words = self._embeddings[name][encoder]
-                for k in range(_ROWS):
+                for k in range(ROWS):
                     places.append((row, first + k))
                     vectors.append(words[k, min(layer, words.shape[1] - 1)])
         model = self._base.text_encoders[encoder]
@@ -178,13 +133,6 @@ class PromptEncoder:
         """How many encodings a prompt needs: L, or 1 where all layers read alike."""
         words = [self._embeddings[name][encoder] for _, name in prompt.concepts]
         return max((own.shape[1] for own in words), default=1)
-
-    def _unknown(self, name: str) -> str:
-        same = sorted(n for n in self._embeddings if n.endswith(f"/{name}"))
-        if same:
-            return f"<{name}> may be {' or '.join(f'<{n}>' for n in same)}; say which"
-        known = ", ".join(f"<{n}>" for n in sorted(self._embeddings)) or "none"
-        return f"<{name}> names no concept at hand; known: {known}"
 
 
 def _run(

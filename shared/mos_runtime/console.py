@@ -1,7 +1,7 @@
-"""How the two command lines talk: one line for an error, exit code 2, `--debug`.
+"""What the command lines share: errors of one line, exit codes, `--debug`, progress.
 
-A `MosError` is the user's to mend and ends in one line. Anything else is an internal
-error; it too ends in one line, and `--debug` shows where.
+A `MosError` is the user's to mend and ends in one line with exit code 2. Anything else
+is an internal error; it too ends in one line, and `--debug` shows where it arose.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import click
 import typer
@@ -23,15 +23,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+from typer.core import TyperGroup
 
 from mos_runtime.errors import MosError
+from mos_runtime.nearest import way_out
 
 USER_ERROR: Final = 2
 INTERRUPTED: Final = 130
-OUR_BUG: Final = 70
+INTERNAL_ERROR: Final = 70
 
 console: Final = Console(stderr=True, highlight=False)
 """Progress and remarks; standard output is left to results."""
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+"""See `mos_runtime.outputs`, which every command that writes follows."""
 
 
 def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn:
@@ -40,7 +45,7 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
     Args:
         app: The app.
         arguments: Command line without the program's name; the process's by default.
-            `--debug` anywhere in it is taken out and shows tracebacks.
+            `--debug` anywhere in it is removed and shows tracebacks.
     """
     # Whatever the umask: what these programs write, nobody else may change.
     os.umask(os.umask(0o077) | 0o022)
@@ -54,21 +59,23 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
     except (MosError, KeyboardInterrupt, click.ClickException, click.Abort) as error:
         if debug:
             traceback.print_exc()
-        sys.exit(_told(error))
+        sys.exit(_report(error))
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exc()
         else:
-            _say(f"internal error: {type(error).__name__}: {error} (--debug shows it)")
-        sys.exit(OUR_BUG)
+            line = f"internal error: {type(error).__name__}: {error}"
+            _say(f"{line} (--debug shows the traceback)")
+        sys.exit(INTERNAL_ERROR)
     sys.exit(0)
 
 
 def new_app(help_text: str) -> typer.Typer:
     """A typer app that shows its help when called bare, and plain errors."""
     app = typer.Typer(
+        cls=_Commands,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
@@ -76,8 +83,33 @@ def new_app(help_text: str) -> typer.Typer:
         rich_markup_mode="rich",
     )
     # Without a callback, an app of one command would take that command's place.
-    app.callback()(lambda: None)
+    app.callback()(_every_command)
     return app
+
+
+def _every_command(
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", help="Show the traceback of an error; works after a command too."
+        ),
+    ] = False,
+) -> None:
+    """What stands before every command; `run` has removed `--debug` before."""
+
+
+class _Commands(TyperGroup):
+    """Commands, of which the nearest is named where one is not known."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise click.UsageError(
+                f"no command {name!r}; {way_out(name, self.list_commands(ctx))}", ctx
+            )
+        return super().resolve_command(ctx, args)
 
 
 def progress() -> Progress:
@@ -101,15 +133,28 @@ def print_json(result: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _told(error: BaseException) -> int:
+def _report(error: BaseException) -> int:
     if isinstance(error, MosError):
         _say(str(error))
         return USER_ERROR
     if isinstance(error, click.ClickException):
-        _say(error.format_message())
+        if error.format_message():  # a bare command has shown its help
+            _say(_usage(error))
         return USER_ERROR
     _say("stopped")
     return INTERRUPTED
+
+
+def _usage(error: click.ClickException) -> str:
+    """What is wrong with a command line, and where its options are explained."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None:
+        return error.format_message()
+    line = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        known = [name for each in ctx.command.params for name in each.opts]
+        line = f"no option {error.option_name}; {way_out(error.option_name, known)}"
+    return f"{line} (`{ctx.command_path} --help` explains)"
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from mos_runtime.errors import StorageError
 
+_MOST_PREFIX = 50
+"""Characters of a file's name in its temporary name, which must not grow too long."""
+
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write `content` to `path` so that a crash leaves the old file or the new one.
@@ -25,7 +28,9 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, beside = tempfile.mkstemp(
+            prefix=f".{path.name[:_MOST_PREFIX]}.", dir=path.parent
+        )
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
     try:

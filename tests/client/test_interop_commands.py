@@ -70,7 +70,7 @@ def test_folder_that_holds_something_is_left_alone(
 ) -> None:
     before = snapshot(tmp_path)
     assert type_in(app, "export", concept, "--out", tmp_path) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "the folder is not empty" in capsys.readouterr().err
     assert snapshot(tmp_path) == before
 
 

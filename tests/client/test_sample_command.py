@@ -52,7 +52,7 @@ def test_regions_of_a_release_become_pictures(
     [
         (("--region", "0,0,2,1: <rex>"), "leaves the picture"),
         (("--size", "17x16"), "nearest are 16x16 or 24x16"),
-        (("--region", "0,0,1,1: <bolt>"), "<bolt> names no concept at hand"),
+        (("--region", "0,0,1,1: <bolt>"), "<bolt>: no concept is loaded"),
         (("--prompt", "a cat and " * 60), "tokens, the base takes"),
         (("--control", "mini-adapter:none.png"), "none.png: no such file; a control"),
         (("--layout", "none.json"), "none.json: no such file; a layout"),

@@ -68,7 +68,7 @@ def test_previews_are_kept_and_change_no_bit_of_the_concept(
     assert type_in(app, *words) == 0
     out = tmp_path / "out" / "rex.safetensors"
     without = out.read_bytes()
-    assert type_in(app, *words, "--preview-every", 1) == 0
+    assert type_in(app, *words, "--preview-every", 1, "--force") == 0
     assert out.read_bytes() == without
     previews = out.parent / ".rex.tuning" / "previews"
     names = sorted(path.name for path in previews.iterdir())

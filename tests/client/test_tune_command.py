@@ -95,7 +95,10 @@ def test_concept_that_is_not_to_be_shared_needs_no_keys(
         "--steps",
         1,
     )
-    assert type_in(app, *words, "--class-word", "cat", "--no-share") == 0
+    line = (*words, "--class-word", "cat", "--no-share")
+    assert type_in(app, *line) == 2
+    assert signature_path(out).read_bytes() == b"an older concept's"
+    assert type_in(app, *line, "--force") == 0
     assert out.exists()
     assert not signature_path(out).exists()
     assert not home.folder.exists()

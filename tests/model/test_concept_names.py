@@ -71,7 +71,7 @@ def test_short_name_of_two_sites_is_refused_and_both_are_named(
 def test_name_of_a_site_that_has_no_such_concept_is_refused(
     base: Base, own: dict[str, Concept]
 ) -> None:
-    with pytest.raises(PromptError, match="known: "):
+    with pytest.raises(PromptError, match="did you mean <south/luna>"):
         hidden(base, release(*own, own=own), "a photo of <north/luna>")
 
 

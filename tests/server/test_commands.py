@@ -115,7 +115,7 @@ def test_revoked_site_is_listed_so(
     assert (row["site"], row["revoked"], row["concepts"]) == ("north", True, [])
     assert type_in(app, "sites", "--home", home) == 0
     assert "revoked" in capsys.readouterr().err
-    assert type_in(app, *words) == 2
+    assert type_in(app, *words, "--force") == 2
     assert "was revoked" in capsys.readouterr().err
 
 

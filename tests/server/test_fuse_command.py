@@ -64,7 +64,11 @@ def test_concept_that_nothing_vouches_for_is_fused_and_called_so(
     assert "UNVERIFIED" in capsys.readouterr().err
     assert fused(file) == ["rex"]
     signature_path(file).unlink()
-    assert fuse(base, file) == 0
+    before = file.with_name("fused.safetensors").read_bytes()
+    assert fuse(base, file) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert file.with_name("fused.safetensors").read_bytes() == before
+    assert fuse(base, file, "--force") == 0
     assert "not signed" in capsys.readouterr().err
 
 

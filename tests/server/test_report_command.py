@@ -31,7 +31,7 @@ def test_page_of_the_newest_release_is_written(
     publish(centre.home, centre.registry, base, now=NOW, settings=quick)
     assert type_in(app, *asked) == 0
     assert "north/rex" in page.read_text()
-    assert type_in(app, *asked, 7) == 2
+    assert type_in(app, *asked, 7, "--force") == 2
     assert "release 7: none such" in capsys.readouterr().err
 
 

@@ -13,4 +13,4 @@ HomeOption = Annotated[
     ),
 ]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one object.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

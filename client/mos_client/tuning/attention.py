@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mos_model.layerwise import cross_attentions
-from mos_model.prompts import TokenizedPrompt
+from mos_model.prompt_tokens import TokenizedPrompt
 
 _LEAST: Final = 1e-6
 

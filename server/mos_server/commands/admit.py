@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mos_runtime.console import console, print_json
+from mos_runtime.console import ForceOption, console, print_json
 from mos_server.commands.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def admit(
             "`concepts=32,megabytes=2048,per-hour=60` (the defaults)."
         ),
     ] = None,
+    force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -41,11 +42,13 @@ def admit(
     from mos_model.base_files import read_inventory
     from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
     from mos_runtime.files import read_whole, write_atomically
+    from mos_runtime.outputs import output_file
     from mos_server.registry.home import CentreHome
     from mos_server.registry.quotas import Quota
     from mos_server.registry.registry import Registry
 
     allowed = None if quota is None else Quota.parse(quota)
+    output_file(out, force=force)
     asked = EnrolmentRequest.verified(
         read_whole(request, what="an enrolment request", max_bytes=2**20)
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mos_runtime.console import console, print_json, progress
+from mos_runtime.console import ForceOption, console, print_json, progress
 from mos_runtime.files import read_whole, write_atomically
+from mos_runtime.outputs import output_file
 from mos_server.commands.options import DeviceOption, HomeOption, JsonOption
 from mos_server.errors import FusionError
 
@@ -44,6 +45,7 @@ def fuse(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the captures.")] = None,
     device: DeviceOption = "auto",
+    force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -69,6 +71,11 @@ def fuse(
     given = {key: value for key, value in overrides.items() if value is not None}
     if withdraw and ledger is None:
         raise FusionError("--withdraw takes a concept out of a ledger: pass --ledger")
+    output_file(out, force=force, suffixes=(".safetensors",))
+    report_path = out.with_name(f"{out.name}.report.json")
+    page = report_path.with_suffix(".html")
+    for path in (report_path, page):
+        output_file(path, force=force, option="the report")
     keys = _site_keys(home)
     concepts = [_read(path, keys) for path in bundles or []]
     loaded = load_base(base, device=pick_device(device))
@@ -82,9 +89,7 @@ def fuse(
         fusion = _fused(loaded, concepts, ledger, withdraw or [], settings, show)
     report = fusion.report.to_dict()
     write_atomically(out, narrowed(fusion.model).to_bytes())
-    report_path = out.with_name(f"{out.name}.report.json")
     write_atomically(report_path, json_format.dumps(report, indent=1).encode())
-    page = report_path.with_suffix(".html")
     write_atomically(page, render_report(report).encode())
     kept = {name: fusion.report.kept(name) for name in fusion.report.concepts}
     if json:

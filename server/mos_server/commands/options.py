@@ -13,7 +13,7 @@ HomeOption = Annotated[
     ),
 ]
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one object.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 DeviceOption = Annotated[
     str, typer.Option("--device", help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mos_runtime.console import console
+from mos_runtime.console import ForceOption, console
 from mos_runtime.files import read_whole, write_atomically
+from mos_runtime.outputs import output_file
 from mos_server.commands.options import HomeOption
 from mos_server.errors import RegistryError
 
@@ -17,6 +18,7 @@ def report(
     release: Annotated[
         int | None, typer.Argument(help="Which release; the newest by default.")
     ] = None,
+    force: ForceOption = False,
     home: HomeOption = None,
 ) -> None:
     """Write a release's fusion report as a page with heat maps.
@@ -27,6 +29,7 @@ def report(
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
 
+    output_file(out, force=force, suffixes=(".html", ".htm"))
     published = Registry(CentreHome.open(home)).published.all()
     wanted = [one for one in published if release in (None, one.version)]
     if not wanted:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -202,6 +202,20 @@ class Layout:
                 )
             except LayoutError as error:
                 raise LayoutError(f"region {region.prompt!r}: {error}") from error
+        self.check_apart(covers, "pixels")
+        return covers
+
+    def check_apart(self, covers: Sequence[Any], units: str) -> None:
+        """Refuse regions of which one could not show.
+
+        Args:
+            covers: How much of each pixel, or of each cell, every region covers.
+            units: What these are, for the message.
+
+        Raises:
+            LayoutError: a region that others hide wholly, or two that cover the same
+                at one `z`.
+        """
         for index, (region, cover) in enumerate(zip(self.regions, covers, strict=True)):
             left = cover
             for other, above in zip(self.regions, covers, strict=True):
@@ -213,13 +227,12 @@ class Layout:
                     "move it, or give it a higher z"
                 )
             for other, same in zip(self.regions[:index], covers, strict=False):
-                if other.z == region.z and np.array_equal(same, cover):
+                if other.z == region.z and not (same != cover).any():
                     raise LayoutError(
                         f"regions {other.prompt!r} and {region.prompt!r} cover the "
-                        "same, so one would blend into the other: move one, or join "
-                        "their prompts"
+                        f"same {units}, so one would blend into the other: move or "
+                        "enlarge one, or join their prompts"
                     )
-        return covers
 
     def check_controls(self) -> None:
         """Refuse controls that do not go with the rest.

@@ -19,7 +19,10 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Polygon:
-    """Three corners or more, in order around it."""
+    """Three corners or more, in order around it.
+
+    Where its edges cross, what lies inside an even number of times is outside.
+    """
 
     points: tuple[Point, ...]
 
@@ -59,13 +62,20 @@ def check_shape(shape: Shape, whose: str) -> None:
         _check_inside([edge for point in shape.points for edge in point], whose, shape)
         if len(shape.points) < 3:
             raise LayoutError(f"{whose}: a polygon has three points or more")
-        if _doubled_area(shape.points) == 0:
+        if _on_a_line(shape.points):
             raise LayoutError(f"{whose}: its polygon is empty; all points on a line")
         return
     left, top, right, bottom = shape
     _check_inside(list(shape), whose, shape)
-    if left >= right or top >= bottom:
-        raise LayoutError(f"{whose}: box {shape} is empty; it is left,top,right,bottom")
+    if left > right or top > bottom:
+        first, last = (min(left, right), min(top, bottom)), (max(left, right),)
+        turned = (*first, *last, max(top, bottom))
+        raise LayoutError(
+            f"{whose}: box {_numbers(shape)} has its edges in another order; left,top,"
+            f"right,bottom is {_numbers(turned)}"
+        )
+    if left == right or top == bottom:
+        raise LayoutError(f"{whose}: box {_numbers(shape)} is empty")
 
 
 def bounds(shape: Shape) -> Box:
@@ -156,14 +166,23 @@ def _drawn(shape: Box | Polygon, width: int, height: int) -> Image.Image:
 
 def _check_inside(edges: list[float], whose: str, shape: Box | Polygon) -> None:
     if not all(0 <= edge <= 1 for edge in edges):
-        kind = "polygon" if isinstance(shape, Polygon) else f"box {shape}"
+        kind = "polygon" if isinstance(shape, Polygon) else f"box {_numbers(shape)}"
+        way = ""
+        if any(edge > 1 and edge.is_integer() for edge in edges):
+            way = "; divide pixels by width and height, as 128/512 = 0.25"
         raise LayoutError(
-            f"{whose}: {kind} leaves the picture; edges are fractions from 0 to 1"
+            f"{whose}: {kind} leaves the picture; edges are fractions from 0 to 1{way}"
         )
 
 
-def _doubled_area(points: tuple[Point, ...]) -> float:
-    following = (*points[1:], points[0])
-    return sum(
-        x * ny - nx * y for (x, y), (nx, ny) in zip(points, following, strict=True)
-    )
+def _numbers(box: Box) -> str:
+    return ",".join(f"{edge:g}" for edge in box)
+
+
+def _on_a_line(points: tuple[Point, ...]) -> bool:
+    """Whether all points lie on the line through the first and the one furthest off."""
+    first = np.array(points[0])
+    rest = np.array(points) - first
+    along = rest[np.abs(rest).sum(1).argmax()]
+    across = rest[:, 0] * along[1] - rest[:, 1] * along[0]
+    return bool(np.abs(across).max() <= 1e-9)

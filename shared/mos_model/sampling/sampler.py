@@ -1,10 +1,9 @@
 """Pictures from a base with a fused model on it."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
-from typing import Any, Final, Unpack
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -13,15 +12,16 @@ from torch import Tensor
 
 from mos_model.applying import applied, check_base
 from mos_model.base import Base
+from mos_model.base_outline import outline_of
 from mos_model.concept import FusedModel
-from mos_model.errors import LayoutError
 from mos_model.layerwise import layerwise
 from mos_model.layouts.layout import Layout
 from mos_model.prompts import EncodedPrompts, PromptEncoder
 from mos_model.sampling.attention import RegionalTexts, regional_attention
+from mos_model.sampling.checking import check_sampling
 from mos_model.sampling.control_models import ControlModels
 from mos_model.sampling.controls import controlled
-from mos_model.sampling.prompting import all_prompts, part_prompts
+from mos_model.sampling.prompting import part_prompts
 from mos_model.sampling.schedulers import scheduler_named
 from mos_model.sampling.settings import Given, SamplingSettings
 from mos_model.sampling.shares import Shares
@@ -30,17 +30,12 @@ OnStep = Callable[[], None]
 OnStepEnd = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
 """diffusers' own `callback_on_step_end`: pipeline, step, timestep, tensors."""
 
-_PIPELINE_FACTOR: Final = 8  # diffusers' pipelines take no other sides
-_LEAST_SEED: Final = -(2**63)
-_MOST_SEED: Final = 2**64 - 1
-"""What `torch.Generator` takes."""
-
 
 class Sampler:
     """A base ready to sample, with a fused model merged in (see `sampling`)."""
 
     def __init__(self, base: Base, encoder: PromptEncoder) -> None:
-        """Take a base and the words at hand; use `sampling` to make one."""
+        """Take a base and an encoder of prompts; use `sampling` to make one."""
         self._base, self._encoder = base, encoder
         self._controls = ControlModels(base)
 
@@ -73,12 +68,14 @@ class Sampler:
             PromptError: an unknown placeholder, or a prompt that is too long.
         """
         chosen = SamplingSettings.of(self._base, settings)
-        every = self._one_each(layouts, seeds)
-        _check_seeds(seeds)
-        own = self._base.pipeline.scheduler
-        scheduler_named(chosen.scheduler, own, steps=chosen.steps)
-        for layout in dict.fromkeys(every):
-            self.check(layout, exclude_others=chosen.exclude_others)
+        every = _one_each(layouts, seeds)
+        check_sampling(
+            outline_of(self._base),
+            self._encoder.tokenizer,
+            every,
+            seeds=seeds,
+            settings=chosen,
+        )
         pictures: list[Image.Image] = []
         for first, last in _batches(every, batch_size):
             batch = _Batch(
@@ -95,23 +92,7 @@ class Sampler:
         batch_size: int = 16,
     ) -> int:
         """In how many batches `sample` draws these."""
-        return len(_batches(self._one_each(layouts, seeds), batch_size))
-
-    def check(self, layout: Layout, *, exclude_others: bool = False) -> None:
-        """Refuse a layout that cannot be sampled, before any time is spent on it.
-
-        Raises:
-            LayoutError: a size the base cannot draw, or a layout that contradicts
-                itself.
-            PromptError: an unknown placeholder, or a prompt that is too long.
-        """
-        _check_size(layout, self._base.pipeline.vae_scale_factor)
-        layout.coverages()
-        layout.check_controls()
-        self._controls.of(layout)
-        for prompt in all_prompts(layout, exclude_others=exclude_others):
-            for encoder in self._base.text_encoders:
-                self._encoder.tokenize(prompt, encoder)
+        return len(_batches(_one_each(layouts, seeds), batch_size))
 
     @torch.no_grad()
     def decoded(
@@ -130,19 +111,6 @@ class Sampler:
             vae.to(kept)
         images: list[Image.Image] = pipeline.image_processor.postprocess(decoded)
         return images
-
-    @staticmethod
-    def _one_each(
-        layouts: Layout | Sequence[Layout], seeds: Sequence[int]
-    ) -> list[Layout]:
-        every = [layouts] * len(seeds) if isinstance(layouts, Layout) else list(layouts)
-        if len(every) != len(seeds):
-            raise LayoutError(
-                f"{len(every)} layouts and {len(seeds)} seeds; one seed each"
-            )
-        if len({(layout.width, layout.height) for layout in every}) > 1:
-            raise LayoutError("layouts of several sizes; one batch has one size")
-        return every
 
 
 @contextmanager
@@ -266,6 +234,10 @@ class _Batch:
         return given
 
 
+def _one_each(layouts: Layout | Sequence[Layout], seeds: Sequence[int]) -> list[Layout]:
+    return [layouts] * len(seeds) if isinstance(layouts, Layout) else list(layouts)
+
+
 def _batches(layouts: Sequence[Layout], batch_size: int) -> list[tuple[int, int]]:
     """First and last+1 of every batch; its layouts have the same control models."""
     kinds = [tuple(control.model for control in x.controls) for x in layouts]
@@ -287,29 +259,6 @@ def _scheduler(base: Base, settings: SamplingSettings) -> Iterator[None]:
         yield
     finally:
         base.pipeline.scheduler = kept
-
-
-def _check_seeds(seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise LayoutError(f"seed {seed!r}; a whole number")
-        if not _LEAST_SEED <= seed <= _MOST_SEED:
-            raise LayoutError(f"seed {seed}; from {_LEAST_SEED} to {_MOST_SEED}")
-
-
-def _check_size(layout: Layout, factor: int) -> None:
-    factor = math.lcm(factor, _PIPELINE_FACTOR)
-    sides = (layout.width, layout.height)
-    if any(side < factor or side % factor for side in sides):
-        below = [max(factor, side // factor * factor) for side in sides]
-        above = [max(factor, -(-side // factor) * factor) for side in sides]
-        near = " or ".join(
-            dict.fromkeys(f"{width}x{height}" for width, height in (below, above))
-        )
-        raise LayoutError(
-            f"size {layout.width}x{layout.height}: sides are multiples of {factor}; "
-            f"the nearest are {near}"
-        )
 
 
 def _calling(

@@ -7,11 +7,15 @@ import diffusers
 from diffusers import SchedulerMixin
 
 from mos_model.errors import LayoutError
+from mos_runtime.nearest import way_out
 
 _TAKEN: Final = frozenset({"model_output", "timestep", "sample"})
 """What the pipelines hand to a scheduler's `step`."""
 
-_ASKED: Final = ("set_timesteps", "scale_model_input", "step")
+_NEEDED: Final = (
+    *("set_timesteps", "scale_model_input", "step"),
+    *("init_noise_sigma", "order"),
+)
 _REASONS: Final = (
     *(ArithmeticError, AttributeError, ImportError, LookupError),
     *(NotImplementedError, TypeError, ValueError),
@@ -25,7 +29,7 @@ def scheduler_named(name: str, own: Any, *, steps: int) -> Any:
     Args:
         name: A class of diffusers.
         own: The base's own scheduler, whose schedule it takes.
-        steps: How many it will be asked for.
+        steps: How many it is to take.
 
     Raises:
         LayoutError: diffusers has none of that name, it does not go with the base, or
@@ -37,17 +41,18 @@ def scheduler_named(name: str, own: Any, *, steps: int) -> Any:
         and issubclass(family, SchedulerMixin)
         and hasattr(family, "from_config")
     ):
+        names = [each for each in dir(diffusers) if each.endswith("Scheduler")]
         raise LayoutError(
-            f"scheduler {name!r}: diffusers has none of that name here; there are "
-            "DDIMScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler and others"
+            f"scheduler {name!r}: diffusers has none of that name; "
+            f"{way_out(name, names)}"
         )
     most = int(own.config.num_train_timesteps)
     if steps > most:
         raise LayoutError(f"steps {steps}; the base's noise schedule has {most}")
     try:
         fresh = family.from_config(own.config)
-        known = all(hasattr(fresh, need) for need in (*_ASKED, "init_noise_sigma"))
-        fits = known and hasattr(fresh, "order") and _needs(fresh.step) <= _TAKEN
+        known = all(hasattr(fresh, need) for need in _NEEDED)
+        fits = known and _needs(fresh.step) <= _TAKEN
     except _REASONS:
         fits = False
     if not fits:

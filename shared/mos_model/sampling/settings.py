@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from mos_model.base import Base
+from mos_model.base_outline import BaseOutline
 from mos_model.errors import LayoutError
 
 
@@ -55,12 +56,16 @@ class SamplingSettings:
             raise LayoutError(f"steps {self.steps}; at least 1")
         if not math.isfinite(self.guidance):
             raise LayoutError(f"guidance {self.guidance}; a finite number")
+        if self.guidance < 1:
+            raise LayoutError(
+                f"guidance {self.guidance}; at least 1, which is without guidance"
+            )
         for name in ("lead", "isolation", "base_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LayoutError(f"{name} {getattr(self, name)}; from 0 to 1")
 
     @staticmethod
-    def of(base: Base, given: Given) -> "SamplingSettings":
+    def of(base: Base | BaseOutline, given: Given) -> "SamplingSettings":
         """What is given, else the base's own (`mos_defaults.json`), else the defaults.
 
         Raises:

@@ -35,7 +35,8 @@ class Shares:
             levels: Of the UNet.
 
         Raises:
-            LayoutError: regions that do not go together (see `Layout.coverages`).
+            LayoutError: regions that do not go together (see `Layout.coverages`),
+                though it may be that their cells alone are the same.
         """
         covers = [torch.from_numpy(cover) for cover in layout.coverages()]
         self._by_count: dict[int, Tensor] = {}
@@ -47,6 +48,8 @@ class Shares:
                 _cells(cover, *size) if region.soft else _whole(_cells(cover, *size))
                 for region, cover in zip(layout.regions, covers, strict=True)
             ]
+            if size == latent_size:
+                layout.check_apart(inside, f"cells of the {width}x{height} latents")
             shares = _composed(layout, inside, size)
             self._maps[size] = shares
             self._by_count.setdefault(height * width, shares.flatten(1))
@@ -56,6 +59,11 @@ class Shares:
     def parts(self) -> int:
         """The context and the regions."""
         return len(next(iter(self._maps.values())))
+
+    @property
+    def cells(self) -> Float[Tensor, " parts"]:
+        """Cells of the latents that each part has, the context first."""
+        return next(iter(self._maps.values())).sum((1, 2))
 
     def at(self, cells: int) -> Float[Tensor, "parts cells"]:
         """Shares at the resolution of so many cells; the context's first."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from mos_client.tuning.attention import Projected, Watch
 from mos_client.tuning.loss import diffusion_loss
 from mos_client.tuning.settings import TuneSettings
-from mos_model.prompts import TokenizedPrompt
+from mos_model.prompt_tokens import TokenizedPrompt
 
 KINDS = ("epsilon", "v_prediction", "sample")
 

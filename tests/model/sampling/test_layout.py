@@ -178,7 +178,10 @@ def test_broken_json_is_told_with_its_place(
     ("text", "reason"),
     [
         ("0,0,1.5,1: <rex>", "leaves the picture"),
-        ("0.5,0,0.5,1: <rex>", "is empty"),
+        ("0.5,0,0.5,1: <rex>", "box 0.5,0,0.5,1 is empty"),
+        ("0.5,0,0.2,1: <rex>", "left,top,right,bottom is 0.2,0,0.5,1"),
+        ("0,0,256,512: <rex>", "divide pixels by width and height, as 128/512 = 0.25"),
+        ("0,0 1,1 0.5,0.5 0.2,0.2: <rex>", "all points on a line"),
         ("0,0 1,0 2,1: <rex>", "polygon leaves the picture"),
         ("0,0 1,0 0.5,0: <rex>", "polygon is empty"),
         ("0,0,1: <rex>", "write `x0,y0,x1,y1: prompt`"),

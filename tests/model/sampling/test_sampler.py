@@ -92,7 +92,7 @@ def test_twenty_regions_of_odd_sizes_are_drawn(base: Base) -> None:
 
 
 def test_unknown_placeholder_is_refused(base: Base) -> None:
-    with pytest.raises(PromptError, match="<bolt> names no concept at hand; known"):
+    with pytest.raises(PromptError, match="<bolt> names no concept of the model"):
         draw(base, Layout("a dog", 16, 16, regions=(Region("<bolt>", LEFT),)))
 
 

@@ -29,7 +29,7 @@ def shares(*regions: Region) -> torch.Tensor:
             Region("a", Polygon(((0.0, 0.0), (1.0, 0.2), (0.3, 1.0)))),
             Region("b", RIGHT),
         ),
-        tuple(Region("a", (i / 20, 0.0, (i + 1) / 20, 1.0), z=i) for i in range(20)),
+        tuple(Region("a", (i / 8, 0.0, (i + 1) / 8, 1.0), z=i) for i in range(8)),
     ],
 )
 def test_every_cell_is_shared_out_wholly(regions: tuple[Region, ...]) -> None:
@@ -85,6 +85,17 @@ def test_mask_and_box_of_the_same_pixels_cover_the_same_cells() -> None:
             "'a': others of higher",
         ),
         ((Region("a", Mask(Image.new("L", (8, 8), 255))),), "mask of 8x8 pixels for"),
+        (
+            (
+                Region("a", (0.01, 0.01, 0.05, 0.2)),
+                Region("b", (0.06, 0.01, 0.1, 0.2)),
+            ),
+            "'a' and 'b' cover the same cells of the 8x4 latents",
+        ),
+        (
+            (Region("a", (0.0, 0.0, 0.1, 0.2)), Region("b", (0.0, 0.0, 0.1, 0.1), z=1)),
+            "'a': others of higher z hide it wholly",
+        ),
     ],
 )
 def test_regions_that_do_not_go_together_are_refused(
@@ -92,3 +103,10 @@ def test_regions_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(LayoutError, match=reason):
         shares(*regions)
+
+
+def test_polygon_that_crosses_itself_is_filled_by_the_even_odd_rule() -> None:
+    bow = Polygon(((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)))
+    found = shares(Region("a", bow))[1]
+    assert found[:, [0, -1]].all(), "both wings"
+    assert not found[[0, -1], 3:5].any(), "above and below the crossing"

@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 
 from mos_client.commands.options import HomeOption, JsonOption
-from mos_runtime.console import console, print_json
+from mos_runtime.console import ForceOption, console, print_json
 
 
 def enroll(
-    name: Annotated[
-        str | None, typer.Option(help="What this site is to be called.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this site.")] = None,
     out: Annotated[Path | None, typer.Option(help="The request, a text file.")] = None,
     rotate: Annotated[
-        bool, typer.Option("--rotate", help="Instead: change this site's key.")
+        bool, typer.Option("--rotate", help="Change this site's key instead.")
     ] = False,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="Encrypt the site's key with what it holds.")
+        Path | None,
+        typer.Option(help="File with the passphrase of the site's key."),
     ] = None,
+    force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -36,6 +36,7 @@ def enroll(
     from mos_protocol.signed.enrolment import EnrolmentRequest
     from mos_protocol.signed.keys import use_passphrase_file
     from mos_runtime.files import write_atomically
+    from mos_runtime.outputs import output_file
 
     use_passphrase_file(passphrase_file)
     if rotate:
@@ -44,6 +45,7 @@ def enroll(
     if name is None or out is None:
         raise IdentityError("pass --name and --out, or --rotate to change the key")
     checked_name(name, "site")
+    output_file(out, force=force)
     site = SiteHome.open(home, create=True)
     content = make_request(site, name)
     write_atomically(out, content)

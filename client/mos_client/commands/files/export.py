@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from mos_client.commands.options import HomeOption, JsonOption
-from mos_runtime.console import console, print_json
+from mos_runtime.console import ForceOption, console, print_json
 
 if TYPE_CHECKING:
     from mos_model.concept import FusedModel
@@ -43,6 +43,7 @@ def export(
     base: Annotated[
         str, typer.Option(help="The base it was made for; `merged` needs it.")
     ] = "mini",
+    force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -55,10 +56,12 @@ def export(
         layers_differ,
         words_of,
     )
-    from mos_model.interop.folder import new_folder
+    from mos_model.interop.folder import filled_folder
+    from mos_runtime.outputs import output_folder
 
+    output_folder(out, force=force)
     model = _model(file, home)
-    with new_folder(out) as folder:
+    with filled_folder(out) as folder:
         if format_ is ExportFormat.MERGED:
             export_merged(model, load_base(base), folder)
         elif format_ is ExportFormat.KOHYA:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mos_client.commands.options import JsonOption
-from mos_runtime.console import console, print_json
+from mos_runtime.console import ForceOption, console, print_json
 
 
 def import_(
@@ -36,6 +36,7 @@ def import_(
             help="Leave out layers that are no attention projections.",
         ),
     ] = False,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Make a concept of a file of Mix-of-Show, kohya, PEFT or diffusers.
@@ -46,10 +47,11 @@ def import_(
     from mos_client.store.outbox import checked_terms
     from mos_model.interop import import_concept
     from mos_protocol.signed.blob import signature_path
-    from mos_runtime.errors import StorageError
     from mos_runtime.files import write_atomically
 
     checked_terms(licence=licence, class_word=class_word)
+    if out is not None:
+        _check_free(out, file, force=force)
     imported = import_concept(
         file,
         base=base,
@@ -60,9 +62,8 @@ def import_(
         licence=licence,
     )
     concept = imported.concept
-    path = out or Path(f"{concept.facts.name}.safetensors")
-    if path.exists() and path.samefile(file):
-        raise StorageError(f"{path}: is the file that is read; choose another --out")
+    path = Path(f"{concept.facts.name}.safetensors") if out is None else out
+    _check_free(path, file, force=force)
     content = concept.to_bytes()
     # An older signature would not be this concept's.
     signature_path(path).unlink(missing_ok=True)
@@ -94,3 +95,15 @@ def import_(
         f"and `mos-client share {path}` signs it",
         markup=False,
     )
+
+
+def _check_free(path: Path, source: Path, *, force: bool) -> None:
+    """Refuse to write over what is read, or over what the user keeps."""
+    from mos_protocol.signed.blob import signature_path
+    from mos_runtime.errors import OutputError
+    from mos_runtime.outputs import output_file
+
+    if path.exists() and source.exists() and path.samefile(source):
+        raise OutputError(f"{path}: is the file that is read; choose another --out")
+    output_file(path, force=force, suffixes=(".safetensors",))
+    output_file(signature_path(path), force=force, option="the signature")

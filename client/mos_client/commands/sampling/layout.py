@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mos_runtime.console import console, new_app
+from mos_runtime.console import ForceOption, console, new_app
 
 layout = new_app("Layouts: what stands where in a picture.")
 
@@ -14,11 +14,13 @@ layout = new_app("Layouts: what stands where in a picture.")
 def preview(
     file: Annotated[Path, typer.Argument(help="The layout's JSON file.")],
     out: Annotated[
-        Path | None, typer.Option(help="PNG file; FILE.preview.png by default.")
+        Path | None,
+        typer.Option(help="Picture to write (default: FILE.preview.png)."),
     ] = None,
     size: Annotated[
         str, typer.Option(help="WxH in pixels, where the file gives none.")
     ] = "512x512",
+    force: ForceOption = False,
 ) -> None:
     """Draw a layout's regions with their prompts."""
     from mos_client.commands.sampling.sample import parsed_size
@@ -26,8 +28,10 @@ def preview(
     from mos_model.layouts.preview import layout_preview
     from mos_model.layouts.record import png_bytes
     from mos_runtime.files import write_atomically
+    from mos_runtime.outputs import output_file
 
+    path = file.with_suffix(".preview.png") if out is None else out
+    output_file(path, force=force, suffixes=(".png",))
     picture = layout_preview(read_layout(file, size=parsed_size(size)))
-    path = out or file.with_suffix(".preview.png")
     write_atomically(path, png_bytes(picture))
     console.print(f"{path}", markup=False)

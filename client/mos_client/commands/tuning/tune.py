@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from mos_client.commands.options import HomeOption, JsonOption
-from mos_runtime.console import console, print_json, progress
+from mos_runtime.console import ForceOption, console, print_json, progress
 
 _DATA: Final = "Pictures and concept"
 _METHOD: Final = "Method"
@@ -147,6 +147,7 @@ def tune(
             rich_help_panel=_SIGNING,
         ),
     ] = None,
+    force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -175,13 +176,20 @@ def tune(
     from mos_model.names import checked_name
     from mos_protocol.signed.blob import signature_path
     from mos_runtime.files import write_atomically
+    from mos_runtime.outputs import output_file
 
     told = read_concept_file(data)
     name = checked_name(concept or told.name or data.resolve().name.lower(), "concept")
     word = told.class_word if class_word is None else class_word
     licence = (told.licence or "") if licence is None else licence
     checked_terms(licence=licence, class_word=word or "")
-    path = out or Path(f"{name}.safetensors")
+    path = Path(f"{name}.safetensors") if out is None else out
+    sheet = path.with_suffix(".check.png")
+    if check:
+        output_file(sheet, force=force, option="the sheet")
+    else:
+        output_file(path, force=force, suffixes=(".safetensors",))
+        output_file(signature_path(path), force=force, option="the signature")
     work_dir = path.parent / f".{name}.tuning"
     previews = None
     if preview_every is not None:
@@ -224,7 +232,7 @@ def tune(
             name=name,
             class_word=word,
             settings=settings,
-            path=path.with_suffix(".check.png"),
+            path=sheet,
         )
         if json:
             print_json(shown)

@@ -20,7 +20,7 @@ def demo(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of each site.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of tuning and of every picture.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     open_: Annotated[
         bool, typer.Option("--open", help="Show the report in the browser.")
     ] = False,
@@ -31,8 +31,10 @@ def demo(
     OUT/picture.png and OUT/report.html tell the story; OUT/release.safetensors is the
     signed release; OUT/federation holds the homes of centre and sites.
     """
-    from mos_lab.demo.run import run_demo
+    from mos_lab.demo.run import FEDERATION_FOLDER, run_demo
+    from mos_runtime.outputs import output_folder
 
+    output_folder(out, own=(FEDERATION_FOLDER,))
     with SimulationDisplay() if console.is_terminal else ProgressLines() as display:
         result = run_demo(
             out,

@@ -71,8 +71,11 @@ def evaluate(
     """
     from mos_lab.evaluation.config import DEFAULT_METHODS, DEFAULT_TABLES, Asked
     from mos_lab.evaluation.report import write_report
+    from mos_lab.evaluation.run import OWN_FOLDERS
     from mos_lab.evaluation.run import evaluate as find
+    from mos_runtime.outputs import output_folder
 
+    output_folder(out, own=OWN_FOLDERS)
     asked = Asked(
         base=base,
         metrics=metrics,

@@ -35,19 +35,22 @@ def simulate(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Optimiser steps of each site.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of every site's tuning.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print one object.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed of tuning.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Simulate a federation: every site tunes, the centre fuses, all get the release.
 
     The same two apps as in a real federation run on Flower's simulation engine.
     """
     from mos_lab.errors import SimulationError
+    from mos_lab.simulation.plan import PLAN_FILE
     from mos_lab.simulation.simulation import SyntheticSites
     from mos_lab.simulation.simulation import simulate as run_simulation
+    from mos_runtime.outputs import output_folder
 
     if (sites is None) == (synthetic_sites is None):
         raise SimulationError("pass either --sites or --synthetic-sites")
+    output_folder(out, own=(PLAN_FILE,))
     made = SyntheticSites(synthetic_sites or 0, round(bundle_mb * _MEGABYTE))
     with SimulationDisplay() if console.is_terminal else ProgressLines() as display:
         outcome = run_simulation(

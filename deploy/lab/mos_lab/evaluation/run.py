@@ -30,6 +30,11 @@ from mos_zoo.world.individuals import ALIKE, MIXED, write_individuals
 
 _SUBJECTS: Final = "subjects"
 _PLAIN: Final = "plain"
+_FOUND: Final = "found"
+_FEDERATION: Final = "federation"
+
+OWN_FOLDERS: Final = (_SUBJECTS, _FOUND, _FEDERATION)
+"""By which a folder is known as that of an earlier evaluation."""
 
 
 def evaluate(
@@ -64,7 +69,7 @@ def evaluate(
         base,
         metrics,
         plan,
-        Cells(out / "found", _circumstances(asked, base, plan)),
+        Cells(out / _FOUND, _circumstances(asked, base, plan)),
         counter.drawn,
         lambda name, shown: _keep_grid(out / "grids" / f"{name}.png", shown),
     )
@@ -101,7 +106,7 @@ def _make_subjects(
     pictures = out / "pictures"
     shutil.rmtree(pictures, ignore_errors=True)
     write_individuals(pictures, sites)
-    federation = out / "federation"
+    federation = out / _FEDERATION
     outcome = simulate(
         pictures,
         federation,

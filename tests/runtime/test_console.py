@@ -1,0 +1,63 @@
+"""Mistyped command lines: one line, the nearest name, where help is."""
+
+import pytest
+import typer
+
+from mos_runtime.console import new_app
+from tests.support.typing_in import type_in
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = new_app("A program.")
+
+    @app.command()
+    def sample(out: str = "a") -> None:
+        raise RuntimeError(f"broken {out}")
+
+    @app.command()
+    def tune() -> None:
+        pass
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("smaple",), "no command 'smaple'; did you mean sample?"),
+        (("zzz",), "no command 'zzz'; known: sample, tune"),
+        (("sample", "--uot", "x"), "no option --uot; did you mean --out?"),
+        (("sample", "more"), "unexpected extra argument"),
+    ],
+)
+def test_mistyped_line_ends_in_one_line_that_points_to_help(
+    app: typer.Typer,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    reason: str,
+) -> None:
+    assert type_in(app, *words) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("error:") == 1
+    assert reason in told
+    assert told.count("did you mean") == reason.count("did you mean")
+    assert "--help` explains" in told
+
+
+def test_help_names_the_debug_option(
+    app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_in(app, "--help") == 0
+    assert "--debug" in capsys.readouterr().out
+
+
+def test_internal_error_is_one_line_and_debug_shows_its_traceback(
+    app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_in(app, "sample") == 70
+    told = capsys.readouterr().err
+    assert "internal error: RuntimeError: broken a" in told
+    assert "Traceback" not in told
+    assert type_in(app, "sample", "--debug") == 70
+    assert "Traceback" in capsys.readouterr().err
