@@ -3,6 +3,7 @@
 import json
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ class SuperLink:
         self._certificates = certificates
         self._log = folder / SUPERLINK_LOG
         self._write_connection(folder)
-        command = [flower_program("flower-superlink"), *arguments]
+        command = [sys.executable, "-m", "mos_server.serving.superlink_process"]
+        command += arguments
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--disable-runtime-dependency-installation"]
         if certificates is None:
