@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from mos_model.base import Base
+from mos_model.base_outline import BaseOutline
 from mos_model.concept import Concept, FusedConcept, FusedModel, LoraFactors
 from mos_model.errors import BaseMismatchError, ConceptError
 
@@ -81,7 +82,7 @@ def applied(
             base.projections[module].weight.data.copy_(original)
 
 
-def check_base(base: Base, fingerprint: str, what: str) -> None:
+def check_base(base: Base | BaseOutline, fingerprint: str, what: str) -> None:
     """Refuse `what` where it was made for another base.
 
     Raises:

@@ -55,13 +55,12 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        app(words, standalone_mode=False)
+        # typer returns the code of its own exits, as that of Ctrl-C.
+        code = app(words, standalone_mode=False) or 0
     except (MosError, KeyboardInterrupt, click.ClickException, click.Abort) as error:
         if debug:
             traceback.print_exc()
         sys.exit(_report(error))
-    except click.exceptions.Exit as leaving:
-        sys.exit(leaving.exit_code)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -69,7 +68,9 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
             line = f"internal error: {type(error).__name__}: {error}"
             _say(f"{line} (--debug shows the traceback)")
         sys.exit(INTERNAL_ERROR)
-    sys.exit(0)
+    if code == INTERRUPTED:
+        _say("stopped")
+    sys.exit(code)
 
 
 def new_app(help_text: str) -> typer.Typer:

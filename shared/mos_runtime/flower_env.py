@@ -3,6 +3,7 @@
 Flower itself is not imported here.
 """
 
+import errno
 import ipaddress
 import os
 import shutil
@@ -25,6 +26,9 @@ _SWITCHES: Final = {
     # Flower's executor asks for the next task this often; a second by default.
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.3",
 }
+
+
+_MOST_PORT: Final = 65535
 
 
 class AddressError(MosError):
@@ -72,13 +76,50 @@ def split_address(address: str) -> tuple[str, int]:
     """Host and port of "HOST:PORT"; an IPv6 host stands in brackets.
 
     Raises:
-        AddressError: it is not of that form.
+        AddressError: it is not of that form, or the port is out of range.
     """
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise AddressError(f"address {address!r}: HOST:PORT is needed")
+    if not host or not port.isdecimal():
+        raise AddressError(f"address {address!r}: write it as HOST:PORT")
+    if not 0 < int(port) <= _MOST_PORT:
+        raise AddressError(
+            f"address {address!r}: port {port} is out of range; from 1 to {_MOST_PORT}"
+        )
     return host, int(port)
+
+
+def check_listening(address: str, *, option: str = "--address") -> None:
+    """Refuse an address that this machine cannot listen on now.
+
+    Args:
+        address: HOST:PORT.
+        option: What it was given by, for the message.
+
+    Raises:
+        AddressError: the port is in use or not allowed, or the host is not this
+            machine's.
+    """
+    host, port = split_address(address)
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            # Servers that share a port bind it too; only one can listen without that.
+            probe.listen()
+    except OSError as error:
+        way = f"choose another with {option}"
+        if error.errno == errno.EADDRINUSE:
+            raise AddressError(f"port {port} is in use on {host}; {way}") from error
+        if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            raise AddressError(
+                f"{host} is not an address of this machine; {way}, 0.0.0.0 for all"
+            ) from error
+        reason = error.strerror or error
+        raise AddressError(f"cannot listen on {address}: {reason}; {way}") from error
 
 
 def is_loopback(host: str) -> bool:

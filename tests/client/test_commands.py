@@ -37,6 +37,23 @@ def test_request_is_a_text_that_the_centre_can_read(
     assert private not in out.read_bytes()
 
 
+def test_status_after_enrolment_says_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = SiteHome.open(tmp_path / "home", create=True).folder
+    assert type_in(app, "status", "--home", home) == 0
+    assert "`mos-client enroll` writes the request" in capsys.readouterr().err
+    words = ("enroll", "--name", "north", "--out", tmp_path / "a.request")
+    assert type_in(app, *words, "--home", home) == 0
+    capsys.readouterr()
+    assert type_in(app, "status", "--home", home) == 0
+    told = capsys.readouterr().err
+    assert "the request was written" in told
+    assert "`mos-client join` the welcome that comes back" in told
+    assert type_in(app, "status", "--home", home, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["requested"]
+
+
 def test_enrolment_under_no_proper_name_makes_no_home(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from mos_client.cli import app
+from mos_client.commands.sampling.display import SamplingDisplay
+from mos_client.sampling import SamplingStep
 from mos_client.store.home import SiteHome
 from mos_client.store.releases import ReleaseStore
 from mos_model.applying import as_fused
@@ -276,5 +278,58 @@ def test_several_concepts_are_added_up(
     words += ["--out", out, "--size", "16x16", "--steps", 1]
     assert type_in(app, *words) == 0
     assert out.exists()
-    assert type_in(app, *words, "--concept", tmp_path / "rex.safetensors") == 2
+    twice = ("--concept", tmp_path / "rex.safetensors", "--force")
+    assert type_in(app, *words, *twice) == 2
     assert "two concepts are named rex" in capsys.readouterr().err
+
+
+def test_previews_leave_a_file_of_the_users_alone(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "ex.preview.png"
+    own.write_bytes(b"mine")
+    out = tmp_path / "ex.png"
+    words: list[object] = ["sample", "--prompt", "a cat", "--base", base, "--steps", 2]
+    assert type_in(app, *words, "--preview-every", 1, "--out", out) == 0
+    assert own.read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ex.png",
+        "ex.preview.png",
+    ]
+    shown = capsys.readouterr().err.replace("\n", "").split("preview: ")[1]
+    preview = Path(shown.partition(".preview.png")[0] + ".preview.png")
+    assert not preview.exists(), "the run's own is removed"
+
+
+def test_random_seed_is_printed_and_gives_the_picture_again(
+    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words: list[object] = ["sample", "--prompt", "a cat", "--base", base, "--steps", 1]
+    first, again = tmp_path / "first.png", tmp_path / "again.png"
+    assert type_in(app, *words, "--seed", -1, "--out", first) == 0
+    seed = capsys.readouterr().err.split("seed ")[1].split()[0]
+    assert type_in(app, *words, "--seed", seed, "--out", again) == 0
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_interrupted_run_names_what_it_finished(
+    base: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show = SamplingDisplay.show
+
+    def stopping(display: SamplingDisplay, step: SamplingStep) -> None:
+        show(display, step)
+        if step.step == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SamplingDisplay, "show", stopping)
+    words: list[object] = ["sample", "--prompt", "a cat", "--base", base, "--steps", 1]
+    words += ["--images", 3, "--batch", 1, "--out", tmp_path / "a.png"]
+    assert type_in(app, *words) == 130
+    told = capsys.readouterr().err
+    assert "finished: " in told
+    assert "stopped" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

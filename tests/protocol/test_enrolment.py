@@ -81,6 +81,15 @@ def test_other_files_are_refused(content: bytes) -> None:
         Welcome.from_bytes(content)
 
 
+def test_another_file_is_named_by_what_it_is() -> None:
+    with pytest.raises(MalformedError, match="not a welcome, but a PNG picture; pass"):
+        Welcome.from_bytes(b"\x89PNG\r\n\x1a\n rest")
+    with pytest.raises(
+        MalformedError, match="its first line says it is a MOS ENROLMENT REQUEST; pass"
+    ):
+        Welcome.from_bytes(asked().to_bytes())
+
+
 def test_cut_text_is_refused_at_every_line() -> None:
     lines = asked().to_bytes().splitlines(keepends=True)
     for kept in range(len(lines)):

@@ -17,7 +17,11 @@ def app() -> typer.Typer:
 
     @app.command()
     def tune() -> None:
-        pass
+        raise KeyboardInterrupt
+
+    @app.command()
+    def check() -> None:
+        raise typer.Exit(3)
 
     return app
 
@@ -26,7 +30,7 @@ def app() -> typer.Typer:
     ("words", "reason"),
     [
         (("smaple",), "no command 'smaple'; did you mean sample?"),
-        (("zzz",), "no command 'zzz'; known: sample, tune"),
+        (("zzz",), "no command 'zzz'; known: check, sample, tune"),
         (("sample", "--uot", "x"), "no option --uot; did you mean --out?"),
         (("sample", "more"), "unexpected extra argument"),
     ],
@@ -61,3 +65,11 @@ def test_internal_error_is_one_line_and_debug_shows_its_traceback(
     assert "Traceback" not in told
     assert type_in(app, "sample", "--debug") == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupted_command_exits_as_one(
+    app: typer.Typer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert type_in(app, "tune") == 130
+    assert "stopped" in capsys.readouterr().err
+    assert type_in(app, "check") == 3

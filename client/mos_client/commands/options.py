@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mos_model.errors import LayoutError
+
 HomeOption = Annotated[
     Path | None,
     typer.Option(
@@ -14,3 +16,16 @@ HomeOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def parsed_size(text: str) -> tuple[int, int]:
+    """Width and height from `WxH`.
+
+    Raises:
+        LayoutError: not of that form.
+    """
+    width, _, height = text.lower().partition("x")
+    try:
+        return int(width), int(height)
+    except ValueError as error:
+        raise LayoutError(f"--size {text}: write it as 512x384") from error

@@ -44,7 +44,9 @@ def make_request(home: SiteHome, name: str, *, now: int | None = None) -> bytes:
         node_key=node_key,
         created=int(time.time()) if now is None else now,
     )
-    return request.to_bytes()
+    content = request.to_bytes()
+    write_atomically(home.request_path, content)
+    return content
 
 
 def keep_welcome(home: SiteHome, content: bytes) -> Welcome:

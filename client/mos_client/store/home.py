@@ -218,6 +218,11 @@ class SiteHome:
         return self.folder / "counter"
 
     @property
+    def request_path(self) -> Path:
+        """The request for admission that `enroll` wrote last."""
+        return self.folder / "request"
+
+    @property
     def welcome_path(self) -> Path:
         """The centre's welcome, as it came."""
         return self.folder / "welcome"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from mos_runtime.errors import MosError
 from mos_runtime.files import write_atomically
-from mos_runtime.flower_env import is_loopback, split_address
+from mos_runtime.flower_env import check_listening, is_loopback, split_address
 from mos_runtime.journal import Event, JournalReader
 from mos_runtime.locking import HeldError, locked
 from mos_runtime.processes import BackOff, Stopping
@@ -116,8 +116,9 @@ def serve_centre(
         on_status: Told after every event how the centre stands, in one line.
 
     Raises:
-        ServingError: another one serves from this home, a port is taken, or the
-            SuperLink cannot be started at all.
+        AddressError: the address cannot be listened on.
+        ServingError: another one serves from this home, the metrics' port is taken,
+            or the SuperLink cannot be started at all.
     """
     registry, watch = Registry(home), Watch(home, settings.address)
 
@@ -144,6 +145,7 @@ def serve_centre(
                 f"{home.folder}: another `mos-server serve` runs from this home; stop "
                 "that one, or pass another --home"
             ) from error
+        check_listening(settings.address)
         if settings.metrics_port is not None:
             port = stack.enter_context(monitored(settings.metrics_port, status))
             tell(Event("monitored", {"time": time.time(), "port": port}))

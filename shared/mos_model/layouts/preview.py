@@ -78,15 +78,18 @@ def layout_preview(layout: Layout) -> Image.Image:
     return sheet
 
 
+def sheet_size(size: tuple[int, int], count: int, *, columns: int) -> tuple[int, int]:
+    """Width and height of a `contact_sheet` of so many pictures of a size."""
+    width, height = size
+    rows = -(-count // columns)
+    return columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP
+
+
 def contact_sheet(pictures: Sequence[Image.Image], *, columns: int) -> Image.Image:
     """Pictures of one size in rows of so many, with white between."""
     width, height = pictures[0].size
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new(
-        "RGB",
-        (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP),
-        "white",
-    )
+    size = sheet_size((width, height), len(pictures), columns=columns)
+    sheet = Image.new("RGB", size, "white")
     for index, picture in enumerate(pictures):
         row, column = divmod(index, columns)
         sheet.paste(picture, (column * (width + _GAP), row * (height + _GAP)))

@@ -1,27 +1,23 @@
-"""What a picture tells about its making: one JSON text in its PNG file.
+"""What a picture says of its making: one JSON text in its file.
 
 It holds no path and no file's name: pictures that took part stand by their digests.
 """
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
-
 from mos_model.errors import LayoutError
 from mos_model.layouts.layout import Layout
 from mos_model.layouts.layout_file import layout_from, layout_record
+from mos_model.layouts.picture_file import text_in
 from mos_model.layouts.shapes import open_picture
 from mos_model.sampling.control_models import control_folder, weights_digest
 from mos_model.sampling.resources import AtHand
 from mos_model.sampling.settings import SamplingSettings
 
-_KEY: Final = "mix-of-show"
 _FORMAT: Final = 1
 
 
@@ -49,7 +45,7 @@ class PictureRecord:
         base: str,
         model: Mapping[str, Any],
     ) -> "PictureRecord":
-        """The record of a picture of a layout, whose controls' models are at hand."""
+        """The record of a picture of a layout, whose controls' models are here."""
         weights = {
             control.model: weights_digest(control_folder(control.model))
             for control in layout.controls
@@ -82,20 +78,14 @@ class PictureRecord:
         return layout_from(entries, folder=Path(), size=size)
 
 
-def png_bytes(image: Image.Image, records: Sequence[PictureRecord] = ()) -> bytes:
-    """A PNG file's content, with the records of the pictures in it."""
-    info = PngInfo()
-    if records:
-        pictures = [asdict(record) for record in records]
-        text = json.dumps({"format": _FORMAT, "pictures": pictures}, sort_keys=True)
-        info.add_itxt(_KEY, text)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+def records_text(records: Sequence[PictureRecord]) -> str:
+    """The records of a file's pictures, as the text that it carries."""
+    pictures = [asdict(record) for record in records]
+    return json.dumps({"format": _FORMAT, "pictures": pictures}, sort_keys=True)
 
 
 def read_record(path: Path) -> PictureRecord:
-    """The record in a PNG file of ours.
+    """The record in a picture that `mos-client sample` wrote.
 
     Raises:
         LayoutError: the file is missing, no picture, a sheet of several, or holds no
@@ -103,7 +93,7 @@ def read_record(path: Path) -> PictureRecord:
     """
     image = open_picture(path, "a picture with its record")
     try:
-        entries = json.loads(image.info[_KEY])
+        entries = json.loads(text_in(image))
         if entries["format"] != _FORMAT:
             raise ValueError
         pictures = [_record(picture) for picture in entries["pictures"]]

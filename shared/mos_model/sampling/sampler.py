@@ -39,7 +39,6 @@ class Sampler:
         self._base, self._encoder = base, encoder
         self._controls = ControlModels(base)
 
-    @torch.no_grad()
     def sample(
         self,
         layouts: Layout | Sequence[Layout],
@@ -50,7 +49,29 @@ class Sampler:
         callback_on_step_end: OnStepEnd | None = None,
         **settings: Unpack[Given],
     ) -> list[Image.Image]:
-        """One picture a seed.
+        """One picture a seed; see `in_batches`."""
+        drawn = self.in_batches(
+            layouts,
+            seeds=seeds,
+            batch_size=batch_size,
+            on_step=on_step,
+            callback_on_step_end=callback_on_step_end,
+            **settings,
+        )
+        return [picture for batch in drawn for picture in batch]
+
+    @torch.no_grad()
+    def in_batches(
+        self,
+        layouts: Layout | Sequence[Layout],
+        *,
+        seeds: Sequence[int],
+        batch_size: int = 16,
+        on_step: OnStep = lambda: None,
+        callback_on_step_end: OnStepEnd | None = None,
+        **settings: Unpack[Given],
+    ) -> Iterator[list[Image.Image]]:
+        """One picture a seed, as many at once as are sampled at once.
 
         Args:
             layouts: One for all seeds, or one for each of them, all of one size.
@@ -62,10 +83,11 @@ class Sampler:
             callback_on_step_end: diffusers' own, called before `on_step`.
             settings: See `SamplingSettings`; the base's own by default.
 
+        Yields:
+            The pictures of each batch, in the order of the seeds.
+
         Raises:
-            LayoutError: a size the base cannot draw, an unknown scheduler, a seed that
-                is no whole number of 64 bits, or a layout that contradicts itself.
-            PromptError: an unknown placeholder, or a prompt that is too long.
+            MosError: see `checking.check_sampling`.
         """
         chosen = SamplingSettings.of(self._base, settings)
         every = _one_each(layouts, seeds)
@@ -76,13 +98,11 @@ class Sampler:
             seeds=seeds,
             settings=chosen,
         )
-        pictures: list[Image.Image] = []
         for first, last in _batches(every, batch_size):
             batch = _Batch(
                 self._base, self._encoder, self._controls, every[first:last], chosen
             )
-            pictures += batch.sample(seeds[first:last], on_step, callback_on_step_end)
-        return pictures
+            yield batch.sample(seeds[first:last], on_step, callback_on_step_end)
 
     def batches(
         self,

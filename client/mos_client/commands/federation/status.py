@@ -8,7 +8,7 @@ from mos_runtime.console import console, print_json
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Tell whose site this is, what waits, and which release is held."""
+    """Show whose site this is, what waits, and which release is held."""
     told = _told(home)
     if json:
         print_json(told)
@@ -16,7 +16,7 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
     name = told["site"] or "without a name yet"
     console.print(f"site {name}, key {told['key'][:12]}", markup=False)
     if told["centre"] is None:
-        console.print("not admitted anywhere; `mos-client enroll` asks for it")
+        console.print(_not_admitted(told), soft_wrap=True)
     else:
         console.print(f"centre at {told['centre']}, key {told['centre_key'][:12]}")
         console.print(_contact(told))
@@ -50,6 +50,7 @@ def _told(folder: Any) -> dict[str, Any]:
     return {
         "site": site.name(),
         "key": site.signing_key().public.key_id,
+        "requested": site.request_path.is_file(),
         "centre": welcome and welcome.address,
         "centre_key": keys[-1].key_id if keys else None,
         "base": welcome and welcome.base,
@@ -64,6 +65,15 @@ def _told(folder: Any) -> dict[str, Any]:
         "release": held and held.version,
         "releases": list(store.versions()),
     }
+
+
+def _not_admitted(told: dict[str, Any]) -> str:
+    if told["requested"]:
+        return (
+            "not admitted yet: the request was written; send it to the centre, and "
+            "`mos-client join` the welcome that comes back"
+        )
+    return "not admitted anywhere; `mos-client enroll` writes the request"
 
 
 def _contact(told: dict[str, Any]) -> str:

@@ -23,15 +23,15 @@ def preview(
     force: ForceOption = False,
 ) -> None:
     """Draw a layout's regions with their prompts."""
-    from mos_client.commands.sampling.sample import parsed_size
+    from mos_client.commands.options import parsed_size
     from mos_model.layouts.layout_file import read_layout
+    from mos_model.layouts.picture_file import SUFFIXES, picture_bytes
     from mos_model.layouts.preview import layout_preview
-    from mos_model.layouts.record import png_bytes
     from mos_runtime.files import write_atomically
     from mos_runtime.outputs import output_file
 
     path = file.with_suffix(".preview.png") if out is None else out
-    output_file(path, force=force, suffixes=(".png",))
+    output_file(path, force=force, suffixes=SUFFIXES)
     picture = layout_preview(read_layout(file, size=parsed_size(size)))
-    write_atomically(path, png_bytes(picture))
+    write_atomically(path, picture_bytes(picture, path.suffix))
     console.print(f"{path}", markup=False)
