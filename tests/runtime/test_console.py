@@ -1,9 +1,9 @@
-"""Mistyped command lines: one line, the nearest name, where help is."""
+"""Mistyped command lines end in one line; what is printed is no markup."""
 
 import pytest
 import typer
 
-from mos_runtime.console import new_app
+from mos_runtime.console import console, new_app, progress
 from tests.support.typing_in import type_in
 
 
@@ -61,3 +61,14 @@ def test_internal_error_is_one_line_and_debug_shows_its_traceback(
     assert "Traceback" not in told
     assert type_in(app, "sample", "--debug") == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[/nope]", "[bold]cat", "centre at [fe80::1]:9092"])
+def test_brackets_are_shown_as_they_are(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.print(text)
+    with progress() as shown:
+        shown.add_task(text, total=1, note=text)
+    told = capsys.readouterr().err
+    assert told.count(text) >= 2
