@@ -27,6 +27,7 @@ from torch import Tensor
 
 from mos_model.errors import ConceptError
 from mos_model.inventory import layer_names
+from mos_model.names import checked_class_word
 
 CONCEPT_FORMAT: Final = "mos-concept/1"
 FUSED_FORMAT: Final = "mos-fused/1"
@@ -272,7 +273,7 @@ def _concept_facts(facts: Mapping[str, Any]) -> ConceptFacts:
     try:
         return ConceptFacts(
             name=str(facts["name"]),
-            class_word=str(facts["class_word"]),
+            class_word=checked_class_word(str(facts["class_word"])),
             base=str(facts["base"]),
             rank=int(facts["rank"]),
             licence=str(facts["licence"]),
@@ -345,7 +346,8 @@ def _embeddings_of(
 def _fused_concept(
     tensors: Mapping[str, Tensor], entry: Mapping[str, str]
 ) -> FusedConcept:
-    name, site, class_word = entry["name"], entry["site"], entry["class_word"]
+    name, site = entry["name"], entry["site"]
+    class_word = checked_class_word(entry["class_word"])
     key = f"{site}/{name}" if site else name
     embeddings = _embeddings_of(tensors, f"concepts.{key}")
     return FusedConcept(name, site, class_word, embeddings)

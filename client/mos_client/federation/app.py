@@ -22,6 +22,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from mos_client.errors import IdentityError, NotNowError, PolicyError
+from mos_client.federation.bases import inventory_here
 from mos_client.federation.node import HEARD_FILE, Site, site_of
 from mos_client.store.calls import take_call
 from mos_client.store.enrolment import read_welcome, site_name
@@ -105,7 +106,8 @@ def deliver(site: Site, _: PlainDict, blob: bytes | None) -> Answered:
     if welcome is None:
         raise IdentityError("this site has no welcome, and so no centre to trust")
     try:
-        facts = store.take(content, welcome=welcome)
+        inventory = inventory_here(site.home, welcome.base)
+        facts = store.take(content, welcome=welcome, inventory=inventory)
     except ReleaseError as error:
         held = store.held()
         site.journal.write("release-refused", reason=str(error))
