@@ -22,11 +22,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
-from mos_model.base_files import read_header, resolve_base, weight_files
+from mos_model.base_files import resolve_base, weight_files
 from mos_model.concept import LayerwiseEmbeddings
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.interop.pairs import check_numbers
 from mos_model.inventory import Inventory, layer_names
+from mos_model.tensor_files import header_at
 
 Rows = Float[Tensor, "rows layers width"]
 _BY_ENCODER = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
@@ -135,7 +136,7 @@ def spread(vectors: Sequence[Tensor], inventory: Inventory) -> Rows:
 
 def _table(component: Path) -> Tensor:
     for path in weight_files(component):
-        for key in read_header(path)[0]:
+        for key in header_at(path).tensors:
             if key.endswith("token_embedding.weight"):
                 with safe_open(path, framework="pt") as file:
                     table: Tensor = file.get_tensor(key)
