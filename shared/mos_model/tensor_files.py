@@ -35,7 +35,10 @@ _TEXTS: Final[tuple[tuple[tuple[bytes, ...], str], ...]] = (
 )
 _MAGICS: Final[tuple[tuple[tuple[bytes, ...], str], ...]] = (
     ((b"PK\x03\x04",), "a zip, as `torch.save` writes"),
-    ((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a bare Python pickle"),
+    (
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a bare Python pickle, which can run code and is not opened",
+    ),
     ((b"GGUF",), "a GGUF file of quantised weights"),
     ((b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8"), "a picture"),
     ((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!"), "an archive; unpack it first"),
