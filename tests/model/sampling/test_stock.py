@@ -4,18 +4,14 @@ At most 1 of 255 apart, for rounding: both prompts are encoded in one batch here
 """
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DiffusionPipeline,
-    DPMSolverMultistepScheduler,
-    StableDiffusionPipeline,
-)
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -24,6 +20,9 @@ from mos_model.base_files import fingerprint
 from mos_model.prompts import PromptEncoder
 from mos_model.sampling import Layout, Region, sampling
 from tests.support.families import SIDE, save_family
+from tests.support.stock import Stock, stock_diffusers
+
+Draw = Callable[..., Image.Image]
 
 PROMPT, STEPS, GUIDANCE, SEED = "a red cat", 3, 7.5, 3
 
@@ -58,22 +57,28 @@ def ours(
         )[0]
 
 
-def stock(
-    base: Path, negative: str | None, family: Any = DPMSolverMultistepScheduler
-) -> Image.Image:
-    pipeline = DiffusionPipeline.from_pretrained(base, local_files_only=True)
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.scheduler = family.from_config(pipeline.scheduler.config)
-    picture: Image.Image = pipeline(
-        PROMPT,
-        negative_prompt=negative,
-        height=SIDE,
-        width=SIDE,
-        num_inference_steps=STEPS,
-        guidance_scale=GUIDANCE,
-        generator=torch.Generator().manual_seed(SEED),
-    ).images[0]
-    return picture
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
+    with stock_diffusers(tmp_path_factory.mktemp("stock")) as started:
+        yield started
+
+
+@pytest.fixture
+def stock(process: Stock) -> Draw:
+    def draw(base: Path, negative: str | None, **also: Any) -> Image.Image:
+        return process.draw(
+            base,
+            prompt=PROMPT,
+            negative_prompt=negative,
+            height=SIDE,
+            width=SIDE,
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            seed=SEED,
+            **also,
+        )
+
+    return draw
 
 
 def apart(one: Image.Image, other: Image.Image) -> float:
@@ -81,13 +86,15 @@ def apart(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(first - second).max())
 
 
-def test_sdxl_without_negative_prompt_is_the_stock_picture(sdxl: Path) -> None:
+def test_sdxl_without_negative_prompt_is_the_stock_picture(
+    sdxl: Path, stock: Draw
+) -> None:
     assert apart(ours(sdxl, ""), stock(sdxl, None)) <= 1
     assert apart(stock(sdxl, ""), stock(sdxl, None)) > 5
 
 
 def test_sdxl_that_does_not_want_zeros_encodes_the_empty_text(
-    sdxl: Path, tmp_path: Path
+    sdxl: Path, tmp_path: Path, stock: Draw
 ) -> None:
     base = with_flag(sdxl, tmp_path / "base", force_zeros_for_empty_prompt=False)
     assert apart(ours(base, ""), stock(base, None)) <= 1
@@ -102,7 +109,9 @@ def test_no_prompt_is_zeros_and_an_empty_prompt_is_not(sdxl: Path) -> None:
     assert all(row.any() for row in (*encoded.hidden[1:], *encoded.pooled[1:]))
 
 
-def test_region_without_negative_prompt_is_guided_from_zeros_too(sdxl: Path) -> None:
+def test_region_without_negative_prompt_is_guided_from_zeros_too(
+    sdxl: Path, stock: Draw
+) -> None:
     """A region over everything, of the context's prompt, changes nothing."""
     whole = (0.0, 0.0, 1.0, 1.0)
     assert apart(ours(sdxl, "", Region(PROMPT, whole)), stock(sdxl, None)) <= 1
@@ -111,7 +120,7 @@ def test_region_without_negative_prompt_is_guided_from_zeros_too(sdxl: Path) -> 
 
 
 def test_aesthetics_score_and_watermark_of_an_index_change_nothing(
-    sdxl: Path, tmp_path: Path
+    sdxl: Path, tmp_path: Path, stock: Draw
 ) -> None:
     flags = {"requires_aesthetics_score": True, "add_watermarker": False}
     base = with_flag(sdxl, tmp_path / "base", **flags)
@@ -122,28 +131,30 @@ def test_aesthetics_score_and_watermark_of_an_index_change_nothing(
 @pytest.mark.parametrize("negative", ["", "a dog"])
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 def test_every_family_draws_the_stock_picture(
-    tmp_path: Path, family: str, negative: str
+    tmp_path: Path, stock: Draw, family: str, negative: str
 ) -> None:
     base = save_family(tmp_path / "base", family)
     assert apart(ours(base, negative), stock(base, negative or None)) <= 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheduler", [DPMSolverMultistepScheduler, DDIMScheduler])
-def test_zero_terminal_snr_of_the_base_is_kept(tmp_path: Path, scheduler: Any) -> None:
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "DDIMScheduler"])
+def test_zero_terminal_snr_of_the_base_is_kept(
+    tmp_path: Path, stock: Draw, name: str
+) -> None:
     base = save_family(tmp_path / "base", "sd2")
     path = base / "scheduler" / "scheduler_config.json"
     also = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     path.write_text(json.dumps(json.loads(path.read_text()) | also))
-    name = scheduler.__name__
-    assert apart(ours(base, "", scheduler=name), stock(base, None, scheduler)) <= 1
+    drawn = ours(base, "", scheduler=name)
+    assert apart(drawn, stock(base, None, scheduler=name)) <= 1
     alphas = load_base(str(base)).noise_scheduler().alphas_cumprod
     assert float(alphas[-1]) == 0
 
 
 @pytest.mark.slow
 def test_hub_style_text_encoder_is_the_same_base_and_draws_the_stock_picture(
-    tmp_path: Path,
+    tmp_path: Path, stock: Draw
 ) -> None:
     """Older files spell `text_model.` and hold the position ids as a tensor."""
     base = save_family(tmp_path / "base", "sd1")
