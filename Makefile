@@ -9,7 +9,7 @@ OUT ?= out/demo
 DEMO_FLAGS ?=
 GPU_FLAGS ?=
 
-.PHONY: setup demo test test-slow test-faults check bench gpu-check format proto clean
+.PHONY: setup demo test test-slow test-faults check bench gpu-check docs coverage format proto clean
 
 setup: $(VENV)/.ready
 
@@ -54,6 +54,17 @@ gpu-check: setup
 	@mkdir -p out
 	@$(BIN)/python -m tests.benchmarks.gpu_check --minutes 5 \
 	  --out out/gpu_check.json $(GPU_FLAGS)
+
+# The documentation site, API pages from the docstrings: out/docs/index.html.
+docs: setup
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
+	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f deploy/mkdocs.yml
+
+# Lines that the fast tests run, by file.
+coverage: setup
+	@$(BIN)/coverage run -m pytest -q -m "not slow"
+	@$(BIN)/coverage report --skip-covered --sort=cover
 
 format: setup
 	@$(BIN)/ruff check --fix .
