@@ -1,60 +1,82 @@
 """`/healthz` and `/metrics` on loopback, for those who watch many machines.
 
 `/healthz` says 200 `ok` while sites can be talked to, else 503 and why not; `/metrics`
-is in Prometheus' text format, version 0.0.4.
+is in Prometheus' text format.
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from mos_runtime.errors import MosError
 from mos_server.errors import ServingError
 
 GetStatus = Callable[[], dict[str, Any]]
-_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class StatusCollector(Collector):
+    """A status (`centre_status`) as Prometheus' metrics."""
+
+    def __init__(self, status: dict[str, Any]) -> None:
+        """Take the status."""
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """Every gauge, and the count of events by kind."""
+        status = self._status
+        admitted = [site for site in status["sites"] if not site["revoked"]]
+        release = status["release"] or {}
+        fusing = -1 if status["fusing"] is None else status["fusing"]
+        for name, meaning, value in (
+            ("up", "Whether sites can be talked to.", status["healthy"]),
+            ("sites_admitted", "Sites that may send.", len(admitted)),
+            (
+                "sites_connected",
+                "Sites that are here.",
+                sum(site["connected"] for site in admitted),
+            ),
+            ("concepts", "Concepts that are fused.", len(status["concepts"])),
+            ("bundles_refused", "Bundles refused, ever.", status["refused"]),
+            ("release_version", "The newest release.", release.get("version", 0)),
+            ("release_bytes", "Size of its payload.", release.get("bytes", 0)),
+            (
+                "release_expires_timestamp_seconds",
+                "When it ends.",
+                release.get("expires", 0),
+            ),
+            ("release_due", "Whether a newer one is to be made.", status["due"]),
+            ("fusing_share", "How far the fusion is; -1 for none.", fusing),
+            (
+                "certificate_expires_timestamp_seconds",
+                "When the server's certificate ends; 0 without TLS.",
+                status["certificate_expires"] or 0,
+            ),
+        ):
+            yield GaugeMetricFamily(f"mos_{name}", meaning, value=float(value))
+        events = CounterMetricFamily(
+            "mos_events", "Events since the centre began to serve.", labels=["event"]
+        )
+        for kind, number in sorted(status["counts"].items()):
+            events.add_metric([kind], number)
+        yield events
 
 
 def metrics(status: dict[str, Any]) -> str:
-    """A status (`centre_status`) in Prometheus' text format."""
-    admitted = [site for site in status["sites"] if not site["revoked"]]
-    release = status["release"] or {}
-    gauges = {
-        "mos_up": (status["healthy"], "Whether sites can be talked to."),
-        "mos_sites_admitted": (len(admitted), "Sites that may send."),
-        "mos_sites_connected": (
-            sum(site["connected"] for site in admitted),
-            "Sites that are here.",
-        ),
-        "mos_concepts": (len(status["concepts"]), "Concepts that are fused."),
-        "mos_bundles_refused": (status["refused"], "Bundles refused, ever."),
-        "mos_release_version": (release.get("version", 0), "The newest release."),
-        "mos_release_bytes": (release.get("bytes", 0), "Size of its payload."),
-        "mos_release_expires_timestamp_seconds": (
-            release.get("expires", 0),
-            "When it ends.",
-        ),
-        "mos_release_due": (status["due"], "Whether a newer one is to be made."),
-        "mos_fusing_share": (
-            -1 if status["fusing"] is None else status["fusing"],
-            "How far the fusion is; -1 for none.",
-        ),
-        "mos_certificate_expires_timestamp_seconds": (
-            status["certificate_expires"] or 0,
-            "When the server's certificate ends; 0 without TLS.",
-        ),
-    }
-    lines = []
-    for name, (value, meaning) in gauges.items():
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-        lines.append(f"{name} {float(value):.10g}")
-    lines += ["# HELP mos_events_total Events since the centre began to serve."]
-    lines += ["# TYPE mos_events_total counter"]
-    counts = sorted(status["counts"].items())
-    lines += [f'mos_events_total{{event="{kind}"}} {number}' for kind, number in counts]
-    return "\n".join(lines) + "\n"
+    """A status in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(StatusCollector(status))
+    return generate_latest(registry).decode()
 
 
 @contextmanager
@@ -108,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, code: int, text: str) -> None:
         content = text.encode()
         self.send_response(code)
-        self.send_header("Content-Type", _TEXT)
+        self.send_header("Content-Type", CONTENT_TYPE_LATEST)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
