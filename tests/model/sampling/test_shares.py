@@ -83,7 +83,7 @@ def test_masks_are_read_from_alpha_depth_and_labels(tmp_path: Path) -> None:
     inside[:, : WIDTH // 2] = True
     painted = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     painted[inside] = (0, 0, 0, 255)
-    kinds = {
+    kinds: dict[str, np.ndarray] = {
         "black on nothing": painted,
         "16 bits": inside * np.uint16(65535),
         "label": inside * np.uint8(1),
