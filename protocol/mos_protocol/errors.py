@@ -5,7 +5,8 @@ MosError (mos_model.errors)
     ├── MalformedError       cannot be parsed as what it claims to be
     ├── SignatureError       the signature does not hold, or names another key
     ├── AdmissionError       the centre refuses a bundle; carries a `Reason`
-    └── ReleaseError         a site refuses a release; carries a `Reason`
+    ├── ReleaseError         a site refuses a release; carries a `Reason`
+    └── CallError            a call or an answer is refused; carries a `Reason`
 """
 
 from enum import StrEnum
@@ -70,6 +71,10 @@ class Reason(StrEnum):
     MIX_AND_MATCH = "mix-and-match"
     """Parts, each rightly signed, that were never published together."""
 
+    MISDIRECTED = "misdirected"
+    """A rightly signed call shown to another node, in another run, as another action,
+    or an answer to another call."""
+
 
 class ProtocolError(MosError):
     """What crossed the wire, or should have, is not right."""
@@ -97,5 +102,14 @@ class ReleaseError(ProtocolError):
 
     def __init__(self, reason: Reason, text: str) -> None:
         """Refuse for `reason`, told to the site's user as `text`."""
+        super().__init__(text)
+        self.reason = reason
+
+
+class CallError(ProtocolError):
+    """A site refuses a call, or the centre an answer."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        """Refuse for `reason`; `text` says what is wrong."""
         super().__init__(text)
         self.reason = reason

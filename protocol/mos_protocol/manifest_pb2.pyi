@@ -366,6 +366,91 @@ class Endorsement(_message.Message):
 Global___Endorsement: _TypeAlias = Endorsement  # noqa: Y015
 
 @_typing.final
+class Call(_message.Message):
+    """The centre asks something of one node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    EXPIRES_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    BLOB_SHA256_FIELD_NUMBER: _builtins.int
+    schema: _builtins.int
+    node: _builtins.int
+    """Flower's id of the node that may act on it"""
+    run: _builtins.int
+    """Flower's id of the run"""
+    action: _builtins.str
+    nonce: _builtins.bytes
+    """16 random bytes"""
+    created: _builtins.int
+    """Unix time, seconds"""
+    expires: _builtins.int
+    """Unix time, seconds"""
+    values: _builtins.str
+    """a JSON object"""
+    blob_sha256: _builtins.bytes
+    """of the blob beside it; empty without one"""
+    def __init__(
+        self,
+        *,
+        schema: _builtins.int = ...,
+        node: _builtins.int = ...,
+        run: _builtins.int = ...,
+        action: _builtins.str = ...,
+        nonce: _builtins.bytes = ...,
+        created: _builtins.int = ...,
+        expires: _builtins.int = ...,
+        values: _builtins.str = ...,
+        blob_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "blob_sha256", b"blob_sha256", "created", b"created", "expires", b"expires", "node", b"node", "nonce", b"nonce", "run", b"run", "schema", b"schema", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    """A site answers a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    CALL_SHA256_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    BLOB_SHA256_FIELD_NUMBER: _builtins.int
+    schema: _builtins.int
+    call_sha256: _builtins.bytes
+    """of the Call, and so of all that it is bound to"""
+    values: _builtins.str
+    """a JSON object"""
+    blob_sha256: _builtins.bytes
+    """of the blob beside it; empty without one"""
+    def __init__(
+        self,
+        *,
+        schema: _builtins.int = ...,
+        call_sha256: _builtins.bytes = ...,
+        values: _builtins.str = ...,
+        blob_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_sha256", b"blob_sha256", "call_sha256", b"call_sha256", "schema", b"schema", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
 class Request(_message.Message):
     """A site asks to be admitted; travels in an envelope signed by the site's own key."""
 

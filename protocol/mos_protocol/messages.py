@@ -1,9 +1,9 @@
 """What the Flower messages between centre and site say, without Flower.
 
-Every ask and answer turns into a flat dictionary of plain values, the only kind that a
-Flower ConfigRecord holds, and back: `X.from_dict(x.to_dict()) == x`. A list of objects
-becomes one list per field. The blobs (bundles and releases) travel beside these
-dictionaries, as one array of bytes each.
+Every ask and answer turns into a flat dictionary of plain values and back:
+`X.from_dict(x.to_dict()) == x`. A list of objects becomes one list per field. The
+dictionary travels within a signed envelope (`mos_protocol.signed.call`); the blobs
+(bundles and releases) travel beside it, as one array of bytes each.
 
     query.sync      SyncAsk -> SyncAnswer; the site answers when it has something to
                     offer or the wait has passed
@@ -24,25 +24,14 @@ QUERY_DELIVER: Final = "query.deliver"
 TRAIN_TUNE: Final = "train.tune"
 ACTIONS: Final = (QUERY_SYNC, QUERY_COLLECT, QUERY_DELIVER, TRAIN_TUNE)
 
-CONFIG_KEY: Final = "mos"
-"""The record that holds an ask's or an answer's dictionary."""
+ENVELOPE_KEY: Final = "mos"
+"""The record, and in it the value, that holds the envelope of a call or an answer."""
 
 BLOB_KEY: Final = "blob"
 """The record, and in it the array, that holds a blob."""
 
-PlainValue = (
-    bool
-    | int
-    | float
-    | str
-    | bytes
-    | list[bool]
-    | list[int]
-    | list[float]
-    | list[str]
-    | list[bytes]
-)
-"""What a Flower ConfigRecord holds under one key."""
+PlainValue = bool | int | float | str | list[bool] | list[int] | list[float] | list[str]
+"""What a dictionary holds under one key."""
 
 PlainDict = dict[str, PlainValue]
 
@@ -124,12 +113,9 @@ class SyncAsk:
 
 @dataclass(frozen=True)
 class SyncAnswer:
-    """The site tells who it is, what it offers, and which release it holds."""
+    """The site's name, what it offers, and which release it holds."""
 
     site: str
-    key_id: str
-    """Of the key that signs its bundles; a claim, until a bundle's signature holds."""
-
     offers: tuple[Offer, ...]
     release_version: int
     """Of the release that the site holds; 0 for none."""
@@ -141,7 +127,6 @@ class SyncAnswer:
         """As plain values."""
         return {
             "site": self.site,
-            "key-id": self.key_id,
             "release-version": self.release_version,
             "release-digest": self.release_digest,
             **_offers_to_dict(self.offers),
@@ -156,7 +141,6 @@ class SyncAnswer:
         """
         return SyncAnswer(
             site=_one(values, "site", str),
-            key_id=_one(values, "key-id", str),
             offers=_offers_from_dict(values),
             release_version=_count(values, "release-version"),
             release_digest=_one(values, "release-digest", str),

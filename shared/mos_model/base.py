@@ -13,6 +13,7 @@ import transformers
 from diffusers import DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import nn
 
+from mos_model.base_config import read_base_config
 from mos_model.base_files import read_inventory, resolve_base
 from mos_model.errors import BaseError
 from mos_model.inventory import Inventory, canonical_module
@@ -72,8 +73,13 @@ class Base:
 
     @property
     def is_xl(self) -> bool:
-        """Whether the UNet takes pooled text and sizes besides (SDXL)."""
+        """Whether the UNet also takes pooled text and sizes (SDXL)."""
         return "text_encoder_2" in self.text_encoders
+
+    @property
+    def zeros_without_prompt(self) -> bool:
+        """Whether no (negative) prompt is zeros: `force_zeros_for_empty_prompt`."""
+        return bool(self.pipeline.config.get("force_zeros_for_empty_prompt", False))
 
     @cached_property
     def projections(self) -> dict[str, nn.Linear]:
@@ -119,21 +125,9 @@ def load_base(
 
 def _load_pipeline(folder: Path, dtype: torch.dtype) -> Any:
     _silence_loaders()
-    try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError) as error:
-        raise BaseError(f"{folder}: no readable model_index.json ({error})") from error
-    families = {
-        "StableDiffusionPipeline": StableDiffusionPipeline,
-        "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
-    }
-    family = families.get(index.get("_class_name"))
-    if family is None:
-        raise BaseError(
-            f"{folder}: {index.get('_class_name')} is not supported; a base is one of "
-            f"{', '.join(families)}"
-        )
-    extra = {} if family is StableDiffusionXLPipeline else {"safety_checker": None}
+    xl = read_base_config(folder).is_xl
+    family = StableDiffusionXLPipeline if xl else StableDiffusionPipeline
+    extra = {} if xl else {"safety_checker": None}
     try:
         return family.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, **extra
@@ -151,7 +145,7 @@ def read_defaults(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     """
     path = folder / DEFAULTS_FILE
     if not path.is_file():
-        return {}
+        return {"sample": read_base_config(folder).sampling}
     try:
         defaults: Mapping[str, Mapping[str, Any]] = json.loads(path.read_text())
     except ValueError as error:

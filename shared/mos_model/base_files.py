@@ -12,9 +12,12 @@ from typing import Any, Final
 
 import platformdirs
 
-from mos_model.errors import BaseError
+from mos_model.base_config import read_base_config
+from mos_model.errors import BaseError, TensorFileError
+from mos_model.file_kinds import kind_of
 from mos_model.inventory import Inventory, Shape
 from mos_model.mini import ZOO_NAMES, zoo_path
+from mos_model.tensor_files import FileHeader, header_at
 from mos_runtime.errors import StorageError
 from mos_runtime.files import write_atomically
 
@@ -42,22 +45,23 @@ _HUB_FILES: Final = (
 def resolve_base(name: str) -> Path:
     """The pipeline directory of a base.
 
+    Its configs are judged here (see `base_config`), so every command judges alike.
+
     Args:
         name: A name of the mini zoo ("mini"), a diffusers pipeline directory, or a
             model name on the Hugging Face hub.
 
     Raises:
-        BaseError: neither of the three.
+        BaseError: none of the three, or not a base that is supported.
     """
     if name in ZOO_NAMES:
         return zoo_path(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "model_index.json").is_file():
-            raise BaseError(
-                f"{folder}: not a diffusers pipeline directory (no model_index.json)"
-            )
+        read_base_config(folder.resolve())
         return folder.resolve()
+    if folder.is_file():
+        raise BaseError(f"{folder}: {_file_as_base(folder)}")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
     raise BaseError(
@@ -75,9 +79,9 @@ def read_inventory(name: str) -> Inventory:
     folder = resolve_base(name)
     shapes = {
         component: {
-            tensor: tuple(entry["shape"])
+            tensor: entry.shape
             for path in weight_files(folder / component)
-            for tensor, entry in read_header(path)[0].items()
+            for tensor, entry in _header(path).tensors.items()
         }
         for component in adapted_components(folder)
     }
@@ -93,15 +97,10 @@ def adapted_components(folder: Path) -> tuple[str, ...]:
     """The parts of a base that a concept changes: UNet and text encoder(s).
 
     Raises:
-        BaseError: one of them is missing.
+        BaseError: it is not a base.
     """
-    names = ["unet", "text_encoder"]
-    if (folder / "text_encoder_2").is_dir():
-        names.append("text_encoder_2")
-    for name in names:
-        if not (folder / name / "config.json").is_file():
-            raise BaseError(f"{folder}: the base lacks {name}/config.json")
-    return tuple(names)
+    second = ("text_encoder_2",) if read_base_config(folder).is_xl else ()
+    return ("unet", "text_encoder", *second)
 
 
 def weight_files(component: Path) -> tuple[Path, ...]:
@@ -118,24 +117,6 @@ def weight_files(component: Path) -> tuple[Path, ...]:
         f"{component}: no safetensors weights; convert the base with diffusers' "
         "`save_pretrained` first, pickled weights are not read"
     )
-
-
-def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """A safetensors file's table of tensors, and the offset of the first tensor.
-
-    Raises:
-        BaseError: the file is not safetensors, or cut short.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError("header longer than the file")
-            table = json.loads(file.read(length))
-            table.pop("__metadata__", None)
-            return table, 8 + length
-    except (OSError, ValueError, AttributeError) as error:
-        raise BaseError(f"{path}: not a whole safetensors file ({error})") from error
 
 
 def fingerprint(folder: Path) -> str:
@@ -187,7 +168,7 @@ def _facts(folder: Path) -> Iterator[str]:
 def _tensor_digests(folder: Path) -> Iterator[str]:
     for component in adapted_components(folder):
         for path in weight_files(folder / component):
-            table, start = read_header(path)
+            table = _header(path).tensors
             with (
                 path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
@@ -195,12 +176,11 @@ def _tensor_digests(folder: Path) -> Iterator[str]:
                 for tensor, entry in table.items():
                     if _is_buffer(tensor):
                         continue
-                    first, end = entry["data_offsets"]
                     with memoryview(content) as view:
-                        digest = hashlib.sha256(view[start + first : start + end])
+                        digest = hashlib.sha256(view[entry.begin : entry.end])
                     name = f"{component}.{tensor.removeprefix('text_model.')}"
-                    shape = "x".join(map(str, entry["shape"]))
-                    yield f"{name} {entry['dtype']} {shape} {digest.hexdigest()}"
+                    shape = "x".join(map(str, entry.shape))
+                    yield f"{name} {entry.dtype} {shape} {digest.hexdigest()}"
 
 
 def _is_buffer(tensor: str) -> bool:
@@ -217,16 +197,37 @@ def _without_buffers(
     }
 
 
+def _header(path: Path) -> FileHeader:
+    try:
+        return header_at(path)
+    except TensorFileError as error:
+        raise BaseError(str(error)) from error
+
+
+def _file_as_base(path: Path) -> str:
+    """Why one file is no base, and what to do."""
+    try:
+        kind = kind_of(header_at(path).tensors)
+    except TensorFileError:
+        kind = None
+    if kind and "checkpoint" in kind.what:
+        return str(kind).replace("FILE", path.name).replace(", not a LoRA", "")
+    what = f"{kind.what}, not a base" if kind else "one file"
+    return f"{what}; a base is a diffusers pipeline directory"
+
+
 def _from_hub(name: str) -> Path:
+    """A hub's pipeline; its configs are fetched and judged before its weights."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
+        read_base_config(Path(snapshot_download(name, allow_patterns=["*.json"])))
         return Path(snapshot_download(name, allow_patterns=list(_HUB_FILES)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BaseError(
-            f"base {name!r}: not a directory here, and not to be had from the hub "
+            f"base {name!r}: no such directory, and not available from the hub "
             f"({reason})"
         ) from error
 

@@ -25,8 +25,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mos_model.errors import ConceptError
+from mos_model.errors import ConceptError, TensorFileError
+from mos_model.file_kinds import kind_of
 from mos_model.inventory import layer_names
+from mos_model.names import checked_class_word
+from mos_model.tensor_files import FileHeader, header_of
 
 CONCEPT_FORMAT: Final = "mos-concept/1"
 FUSED_FORMAT: Final = "mos-fused/1"
@@ -231,28 +234,25 @@ def format_of(content: bytes) -> str:
     Raises:
         ConceptError: not a safetensors file.
     """
-    return str(_facts_of(_metadata_of(content)).get("format", ""))
+    return str(_facts_of(_header(content).metadata).get("format", ""))
 
 
 def _canonical_json(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, sort_keys=True, separators=(",", ":"))
 
 
-def _metadata_of(content: bytes) -> Mapping[str, str]:
+def _header(content: bytes) -> FileHeader:
     try:
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])
-        metadata: Mapping[str, str] = header.get("__metadata__", {})
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ConceptError("not a safetensors file") from error
-    return metadata
+        return header_of(content)
+    except TensorFileError as error:
+        raise ConceptError(str(error)) from error
 
 
 def _facts_of(metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         facts = json.loads(metadata.get("mos", "{}"))
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        raise ConceptError("not a safetensors file") from error
+    except (ValueError, RecursionError) as error:
+        raise ConceptError("the `mos` key of the header is not JSON") from error
     if not isinstance(facts, dict):
         raise ConceptError("the `mos` key of the header is not an object")
     return facts
@@ -272,7 +272,7 @@ def _concept_facts(facts: Mapping[str, Any]) -> ConceptFacts:
     try:
         return ConceptFacts(
             name=str(facts["name"]),
-            class_word=str(facts["class_word"]),
+            class_word=checked_class_word(str(facts["class_word"])),
             base=str(facts["base"]),
             rank=int(facts["rank"]),
             licence=str(facts["licence"]),
@@ -284,7 +284,16 @@ def _concept_facts(facts: Mapping[str, Any]) -> ConceptFacts:
 def _open(
     content: bytes, wanted: str, what: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    facts = _expected(_metadata_of(content), wanted, what)
+    header = _header(content)
+    if "mos" not in header.metadata:
+        kind = kind_of(header.tensors)
+        raise ConceptError(
+            f"not a {what}: {kind.what}"
+            if kind
+            else f"not a {what}; a LoRA of another tool becomes one by "
+            "`mos-client import`"
+        )
+    facts = _expected(header.metadata, wanted, what)
     try:
         return load(content), facts
     except (SafetensorError, ValueError) as error:
@@ -345,7 +354,8 @@ def _embeddings_of(
 def _fused_concept(
     tensors: Mapping[str, Tensor], entry: Mapping[str, str]
 ) -> FusedConcept:
-    name, site, class_word = entry["name"], entry["site"], entry["class_word"]
+    name, site = entry["name"], entry["site"]
+    class_word = checked_class_word(entry["class_word"])
     key = f"{site}/{name}" if site else name
     embeddings = _embeddings_of(tensors, f"concepts.{key}")
     return FusedConcept(name, site, class_word, embeddings)

@@ -4,6 +4,7 @@ MosError                     one clear line for the user; exit code 2
 ├── BaseError                a base cannot be found, read or used
 │   └── BaseMismatchError    made for another base than the one in use
 ├── ConceptError             a concept or a fused model is malformed
+├── TensorFileError          a file on disk is not a whole safetensors file
 ├── DeviceError              a device or precision is not available here
 ├── DataError                a folder of pictures cannot be used
 ├── PromptError              a prompt cannot be encoded as it stands
@@ -21,15 +22,19 @@ class BaseError(MosError):
 
 
 class BaseMismatchError(BaseError):
-    """Something was made for another base than the one at hand."""
+    """Something was made for another base than the one in use."""
 
 
 class ConceptError(MosError):
     """A concept or a fused model is malformed."""
 
 
+class TensorFileError(MosError):
+    """A file on disk is not a whole safetensors file."""
+
+
 class DeviceError(MosError):
-    """A device or a precision is not to be had on this machine."""
+    """A device or a precision is not available on this machine."""
 
 
 class DataError(MosError):

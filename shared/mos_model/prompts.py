@@ -78,22 +78,34 @@ class PromptEncoder:
         """An encoder with the words of a fused model (see `embeddings_by_name`)."""
         return PromptEncoder(base, embeddings_by_name(model))
 
-    def encode(self, prompts: Sequence[str]) -> EncodedPrompts:
+    def encode(self, prompts: Sequence[str | None]) -> EncodedPrompts:
         """Encode prompts; equal ones are encoded once.
+
+        Args:
+            prompts: Texts. None is no prompt, which guidance steers away from where
+                there is no negative prompt: zeros, hidden and pooled, on a base with
+                `force_zeros_for_empty_prompt` (SDXL), elsewhere the empty text.
 
         Raises:
             PromptError: an unknown placeholder, or more tokens than the base takes.
         """
-        unique = list(dict.fromkeys(prompts))
+        texts = [prompt or "" for prompt in prompts]
+        unique = list(dict.fromkeys(texts))
         parts = [
             self._encode_with(encoder, [self.tokenize(p, encoder) for p in unique])
             for encoder in self._base.text_encoders
         ]
-        order = torch.tensor([unique.index(prompt) for prompt in prompts])
+        order = torch.tensor([unique.index(text) for text in texts])
         hidden = torch.cat([hidden for hidden, _ in parts], dim=-1)
         order = order.to(hidden.device)
-        pooled = parts[-1][1]
-        return EncodedPrompts(hidden[order], None if pooled is None else pooled[order])
+        hidden, pooled = hidden[order], parts[-1][1]
+        pooled = None if pooled is None else pooled[order]
+        absent = [row for row, prompt in enumerate(prompts) if prompt is None]
+        if absent and self._base.zeros_without_prompt:
+            hidden[absent] = 0
+            if pooled is not None:
+                pooled[absent] = 0
+        return EncodedPrompts(hidden, pooled)
 
     def tokenize(self, prompt: str, encoder: str = "text_encoder") -> TokenizedPrompt:
         """Token ids and concept positions; see `PromptTokenizer.tokenize`."""

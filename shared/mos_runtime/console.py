@@ -32,8 +32,9 @@ USER_ERROR: Final = 2
 INTERRUPTED: Final = 130
 INTERNAL_ERROR: Final = 70
 
-console: Final = Console(stderr=True, highlight=False)
-"""Progress and remarks; standard output is left to results."""
+console: Final = Console(stderr=True, highlight=False, markup=False)
+"""Progress and remarks; standard output is left to results. Text is shown as it is:
+`[fe80::1]` or a word between brackets is no markup."""
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
 """See `mos_runtime.outputs`, which every command that writes follows."""
@@ -116,12 +117,12 @@ class _Commands(TyperGroup):
 def progress() -> Progress:
     """A progress display with count, elapsed and remaining time, on stderr."""
     return Progress(
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         # A log file or a pipe gets the finished bars alone, not every frame.
         disable=False,

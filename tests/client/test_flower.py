@@ -11,14 +11,17 @@ from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
 from mos_client.store.releases import ReleaseStore
 from mos_model.inventory import Inventory, layer_names
+from mos_protocol.encoding.canonical import parse
 from mos_protocol.encoding.tensors import read_table
-from mos_protocol.flower_records import blob_of, to_records, values_of
+from mos_protocol.flower_records import blob_of
+from mos_protocol.manifest_pb2 import Answer
 from mos_protocol.messages import (
     ACTIONS,
     BLOB_KEY,
-    CONFIG_KEY,
+    ENVELOPE_KEY,
     CollectAsk,
     DeliverAnswer,
+    PlainDict,
     SyncAnswer,
     SyncAsk,
     TuneAnswer,
@@ -26,18 +29,20 @@ from mos_protocol.messages import (
     Verdict,
 )
 from mos_protocol.signed.bundle import Bundle
+from mos_protocol.signed.envelope import open_envelope
 from mos_runtime.journal import JournalReader
 from tests.support.concepts import random_concept
 from tests.support.pictures import save_pictures
 from tests.support.sites import Centre
-from tests.support.wire import ask
+from tests.support.wire import ask, said
 
 SYNC = SyncAsk(0.0, (), 0)
 SITE_SAYS = {
-    *("site", "key-id", "release-version", "release-digest"),
+    *("site", "release-version", "release-digest"),
     *("offer-concepts", "offer-digests", "offer-counters", "offer-bytes"),
     *("accepted", "reason", "version", "error", "later"),
 }
+ANSWER_SAYS = {"schema", "call_sha256", "values", "blob_sha256"}
 CONCEPT_SAYS = {
     *("alpha", "base", "class_word", "format", "licence", "name", "rank", "trigger"),
 }
@@ -75,15 +80,16 @@ def test_only_manifest_signature_and_listed_tensors_leave_a_site(
     pictures = save_pictures(home.folder / "pictures")
     (pictures / "0.txt").write_text("a secret caption")
     bundle = put(home, centre)
-    asks = [
-        ("query.sync", to_records(SYNC.to_dict())),
-        ("query.collect", to_records(CollectAsk(bundle.digest).to_dict())),
-        ("query.collect", to_records(CollectAsk("00" * 32).to_dict())),
-        ("query.deliver", to_records(blob=b"not a release")),
-        ("train.tune", to_records(TuneAsk(2, 0).to_dict())),
+    asks: list[tuple[str, PlainDict, bytes | None]] = [
+        ("query.sync", SYNC.to_dict(), None),
+        ("query.collect", CollectAsk(bundle.digest).to_dict(), None),
+        ("query.collect", CollectAsk("00" * 32).to_dict(), None),
+        ("query.deliver", {}, b"not a release"),
+        ("train.tune", TuneAsk(2, 0).to_dict(), None),
     ]
-    assert {action for action, _ in asks} == set(ACTIONS)
-    answers = [ask(home, action, content) for action, content in asks]
+    assert {action for action, _, _ in asks} == set(ACTIONS)
+    centre_key = centre.home.signing_key()
+    answers = [ask(home, centre_key, *one) for one in asks]
     blobs = []
     for answer in answers:
         if answer.has_error():
@@ -96,12 +102,12 @@ def test_only_manifest_signature_and_listed_tensors_leave_a_site(
                 assert isinstance(value, Array)
                 blobs.append(value.data)
                 continue
-            assert record_name == CONFIG_KEY
-            assert isinstance(answer.content[CONFIG_KEY], ConfigRecord)
-            assert key in SITE_SAYS
-            text = json.dumps(value)
-            assert "private-folder" not in text
-            assert str(pictures.parent.parent) not in text
+            assert record_name == key == ENVELOPE_KEY
+            assert isinstance(answer.content[ENVELOPE_KEY], ConfigRecord)
+            assert set(said(answer)) <= SITE_SAYS
+            assert {field.name for field, _ in answer_of(value)} <= ANSWER_SAYS
+            assert b"private-folder" not in value
+            assert str(pictures.parent.parent).encode() not in value
     assert blobs == [bundle.to_bytes()]
     left = Bundle.from_bytes(blobs[0], max_bytes=2**20)
     facts = left.verified(home.signing_key().public)
@@ -109,6 +115,12 @@ def test_only_manifest_signature_and_listed_tensors_leave_a_site(
     assert {t.name for t in facts.tensors} == allowed_tensors(centre.inventory)
     assert concept_says(left.payload) == CONCEPT_SAYS
     assert b"secret" not in blobs[0]
+
+
+def answer_of(envelope: bytes) -> list[tuple[Any, Any]]:
+    """Every field of a site's answer."""
+    sealed = open_envelope(envelope)
+    return list(parse(Answer, sealed.payload, "an answer").ListFields())
 
 
 def allowed_tensors(inventory: Inventory) -> set[str]:
@@ -134,9 +146,9 @@ def concept_says(payload: bytes) -> set[str]:
     return set(json.loads(metadata["mos"]))
 
 
-def test_text_of_an_exception_stays_at_the_site(home: SiteHome) -> None:
-    asked = to_records(CollectAsk("00" * 32).to_dict())
-    answer = ask(home, "query.collect", asked)
+def test_text_of_an_exception_stays_at_the_site(home: SiteHome, centre: Centre) -> None:
+    asked = CollectAsk("00" * 32).to_dict()
+    answer = ask(home, centre.home.signing_key(), "query.collect", asked)
     assert answer.has_error()
     assert answer.error.reason == "StoreError"
     events = JournalReader(home.flower / "journal.jsonl").new()
@@ -150,34 +162,41 @@ def test_bundle_can_be_collected_again_after_it_was_accepted(
     bundle = put(home, centre)
     verdict = Verdict(bundle.digest, True, "")
     told = SyncAsk(0.0, (verdict,), 0).to_dict()
-    answer = SyncAnswer.from_dict(
-        values_of(ask(home, "query.sync", to_records(told)).content)
-    )
+    key = centre.home.signing_key()
+    answer = SyncAnswer.from_dict(said(ask(home, key, "query.sync", told)))
     assert answer.offers == ()
-    asked = to_records(CollectAsk(bundle.digest).to_dict())
-    again = ask(home, "query.collect", asked)
+    asked = CollectAsk(bundle.digest).to_dict()
+    again = ask(home, key, "query.collect", asked)
     assert blob_of(again.content) == bundle.to_bytes()
 
 
-def test_release_that_is_none_is_refused_and_the_reason_told(home: SiteHome) -> None:
-    answer = ask(home, "query.deliver", to_records(blob=b"x" * 1000))
-    told = DeliverAnswer.from_dict(values_of(answer.content))
+def test_release_that_is_none_is_refused_and_the_reason_told(
+    home: SiteHome, centre: Centre
+) -> None:
+    key = centre.home.signing_key()
+    answer = ask(home, key, "query.deliver", blob=b"x" * 1000)
+    told = DeliverAnswer.from_dict(said(answer))
     assert (told.accepted, told.reason, told.version) == (False, "malformed", 0)
     assert ReleaseStore(home).versions() == ()
 
 
 def test_real_site_does_not_tune_because_a_centre_asks(
-    home: SiteHome, tmp_path: Path
+    home: SiteHome, centre: Centre, tmp_path: Path
 ) -> None:
-    asked = to_records(TuneAsk(1, 0).to_dict())
+    key, asked = centre.home.signing_key(), TuneAsk(1, 0).to_dict()
     # A centre may write what it likes into a run's configuration.
-    answer = ask(home, "train.tune", asked, **{"simulation-dir": str(tmp_path)})
-    told = TuneAnswer.from_dict(values_of(answer.content))
+    answer = ask(
+        home, key, "train.tune", asked, config={"simulation-dir": str(tmp_path)}
+    )
+    told = TuneAnswer.from_dict(said(answer))
     assert told.error == "this site does not tune on request"
     assert Outbox(home).entries() == ()
 
 
-def test_malformed_question_is_answered_by_an_error_alone(home: SiteHome) -> None:
-    answer = ask(home, "query.sync", to_records({"wait-seconds": "for ever"}))
+def test_malformed_question_is_answered_by_an_error_alone(
+    home: SiteHome, centre: Centre
+) -> None:
+    key = centre.home.signing_key()
+    answer = ask(home, key, "query.sync", {"wait-seconds": "for ever"})
     assert answer.has_error()
     assert answer.error.reason == "MalformedError"

@@ -91,7 +91,7 @@ def test_file_that_is_no_concept_is_not_exported(
     path = tmp_path / "rex.safetensors"
     path.write_bytes(b"no more than that")
     assert type_in(app, "export", path, "--out", tmp_path / "out") == 2
-    assert "not a safetensors file" in capsys.readouterr().err
+    assert "not a whole safetensors file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

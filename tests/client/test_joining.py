@@ -62,7 +62,7 @@ def test_site_that_was_never_admitted_is_told_what_is_missing(
 ) -> None:
     SiteHome.open(tmp_path / "site", create=True)
     assert type_in(app, "join", "--home", tmp_path / "site") == 2
-    assert "not admitted anywhere yet" in capsys.readouterr().err
+    assert "no welcome is stored" in capsys.readouterr().err
 
 
 def test_welcome_for_another_site_is_refused_and_not_kept(

@@ -12,15 +12,15 @@ from mos_client.federation.policy import Policy
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
 from mos_model.base_files import read_inventory
-from mos_protocol.flower_records import to_records, values_of
 from mos_protocol.messages import TuneAnswer, TuneAsk
 from mos_protocol.signed.bundle import Bundle
 from mos_protocol.signed.enrolment import Welcome
 from mos_runtime.journal import JournalReader
+from mos_server.registry.home import CentreHome
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 from tests.support.sites import Centre, not_now
-from tests.support.wire import ask
+from tests.support.wire import ask, said
 
 ASK = TuneAsk(steps=2, seed=0, concept="rex")
 
@@ -47,8 +47,8 @@ def write(home: SiteHome, more: str, pictures: Path) -> None:
 
 
 def told(home: SiteHome, wish: TuneAsk) -> TuneAnswer:
-    answer = ask(home, "train.tune", to_records(wish.to_dict()))
-    return TuneAnswer.from_dict(values_of(answer.content))
+    key = CentreHome.open(home.folder.parent / "centre").signing_key()
+    return TuneAnswer.from_dict(said(ask(home, key, "train.tune", wish.to_dict())))
 
 
 def test_site_tunes_what_its_policy_allows_and_signs_it(home: SiteHome) -> None:

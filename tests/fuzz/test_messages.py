@@ -24,7 +24,7 @@ from tests.fuzz.mutations import NUMBERS, TEXTS, changed_bytes
 
 MESSAGES: tuple[Any, ...] = (
     SyncAsk(1.0, (Verdict("a" * 64, False, "tampered: words"),), 3),
-    SyncAnswer("north", "b" * 64, (Offer("rex", "c" * 64, 1, 9),), 1, "d" * 64),
+    SyncAnswer("north", (Offer("rex", "c" * 64, 1, 9),), 1, "d" * 64),
     CollectAsk("a" * 64),
     DeliverAnswer(False, "expired", 2),
     TuneAsk(5, 1),

@@ -4,6 +4,8 @@ Stored files must stay readable for ever: a change of format gets new names here
 keeps the old files with their own reading test.
 """
 
+import pytest
+
 from mos_model.concept import (
     Concept,
     ConceptFacts,
@@ -12,6 +14,15 @@ from mos_model.concept import (
     LoraFactors,
 )
 from mos_protocol import Bundle, EnrolmentRequest, Release, Welcome, open_envelope, seal
+from mos_protocol.messages import PlainDict
+from mos_protocol.signed.call import (
+    Address,
+    Call,
+    open_answer,
+    open_call,
+    sign_answer,
+    sign_call,
+)
 from mos_protocol.signed.statement import SignedStatement
 from mos_protocol.signed.succession import endorse, endorsed_key
 from tests.conftest import Golden
@@ -108,3 +119,22 @@ def test_endorsement_keeps_its_bytes(golden: Golden) -> None:
     stored = golden("endorsement-1.bin", content)
     assert content == stored
     assert endorsed_key(stored, CENTRE_KEY.public) == NEW_KEY.public
+
+
+def test_call_and_answer_keep_their_bytes(
+    golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_bytes", lambda length: bytes(range(length)))
+    at = Address(2**63, 7, "query.collect")
+    values: PlainDict = {"digest": "ab" * 32}
+    signed = sign_call(at, values, None, key=CENTRE_KEY, created=NOW, expires=NOW + 140)
+    stored = golden("call-1.bin", signed.envelope)
+    assert signed.envelope == stored
+    call = open_call(stored, None, at=at, trusted=CENTRE_KEY.public, now=NOW)
+    nonce = bytes(range(16)).hex()
+    assert call == Call(signed.digest, nonce, NOW + 140, values)
+    answer = sign_answer(call, None, b"a bundle", key=SITE_KEY)
+    kept = golden("answer-1.bin", answer)
+    assert answer == kept
+    key = SITE_KEY.public
+    assert open_answer(kept, b"a bundle", call=call.digest, key=key) == {}

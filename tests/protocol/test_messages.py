@@ -25,8 +25,8 @@ MESSAGES = [
         (Verdict("ab" * 32, True, ""), Verdict("cd" * 32, False, "tampered: x")),
         4,
     ),
-    SyncAnswer("north", "ef" * 32, (), 0, ""),
-    SyncAnswer("north", "ef" * 32, OFFERS, 3, "ab" * 32),
+    SyncAnswer("north", (), 0, ""),
+    SyncAnswer("north", OFFERS, 3, "ab" * 32),
     CollectAsk("ab" * 32),
     DeliverAnswer(True, "", 3),
     DeliverAnswer(False, "rolled-back: older", 4),
@@ -67,7 +67,7 @@ def test_truth_is_no_number() -> None:
 
 
 def test_nothing_is_counted_below_zero() -> None:
-    answer = SyncAnswer("north", "ef" * 32, OFFERS, 3, "").to_dict()
+    answer = SyncAnswer("north", OFFERS, 3, "").to_dict()
     for key in ("offer-bytes", "offer-counters"):
         with pytest.raises(MalformedError, match=key):
             SyncAnswer.from_dict(answer | {key: [1, -1]})
@@ -79,12 +79,12 @@ def test_nothing_is_counted_below_zero() -> None:
 
 
 def test_more_offers_than_a_site_names_at_once_are_refused() -> None:
-    many = SyncAnswer("north", "ef" * 32, OFFERS[:1] * (MAX_ITEMS + 1), 3, "")
+    many = SyncAnswer("north", OFFERS[:1] * (MAX_ITEMS + 1), 3, "")
     with pytest.raises(MalformedError, match="1025 items"):
         SyncAnswer.from_dict(many.to_dict())
 
 
 def test_lists_of_different_length_are_refused() -> None:
-    values = SyncAnswer("north", "ef" * 32, OFFERS, 3, "").to_dict()
+    values = SyncAnswer("north", OFFERS, 3, "").to_dict()
     with pytest.raises(MalformedError, match="length"):
         SyncAnswer.from_dict(values | {"offer-counters": [1]})

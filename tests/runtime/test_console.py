@@ -1,9 +1,9 @@
-"""Mistyped command lines: one line, the nearest name, where help is."""
+"""Mistyped command lines end in one line; what is printed is no markup."""
 
 import pytest
 import typer
 
-from mos_runtime.console import new_app
+from mos_runtime.console import console, new_app, progress
 from tests.support.typing_in import type_in
 
 
@@ -73,3 +73,14 @@ def test_interrupted_command_exits_as_one(
     assert type_in(app, "tune") == 130
     assert "stopped" in capsys.readouterr().err
     assert type_in(app, "check") == 3
+
+
+@pytest.mark.parametrize("text", ["[/nope]", "[bold]cat", "centre at [fe80::1]:9092"])
+def test_brackets_are_shown_as_they_are(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console.print(text)
+    with progress() as shown:
+        shown.add_task(text, total=1, note=text)
+    told = capsys.readouterr().err
+    assert told.count(text) >= 2

@@ -272,7 +272,7 @@ def test_simulation_without_a_usable_picture_names_the_site_and_starts_nothing(
     assert not (out / "flower").exists()
 
 
-def test_simulation_does_not_replace_what_is_no_simulation(
+def test_simulation_does_not_replace_another_folder(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_pictures(tmp_path / "sites" / "rex")
@@ -281,5 +281,5 @@ def test_simulation_does_not_replace_what_is_no_simulation(
     mine.write_text("mine")
     words = ("simulate", "--sites", tmp_path / "sites", "--out", tmp_path / "out")
     assert type_in(lab_app, *words, "--base", base) == 2
-    assert "no simulation" in capsys.readouterr().err
+    assert "the folder is not empty" in capsys.readouterr().err
     assert mine.read_text() == "mine"

@@ -82,12 +82,13 @@ def identity() -> None:
 
 
 def answer(content: RecordDict | None = None) -> Message:
-    return Message(content or to_records({"site": "north"}), 1, "query.sync")
+    content = to_records(b"sealed") if content is None else content
+    return Message(content, 1, "query.sync")
 
 
 def test_reply_that_never_arrives_whole_holds_up_no_other() -> None:
     grid = StuckGrid()
-    carrier = FlowerCarrier(grid)
+    carrier = FlowerCarrier(grid, 1)
     replies: list[Reply] = []
     while not replies:
         replies += carrier.receive(["stuck", "quick"])
@@ -99,11 +100,12 @@ def test_reply_that_never_arrives_whole_holds_up_no_other() -> None:
 
 
 def test_nodes_come_with_the_keys_they_showed() -> None:
-    assert FlowerCarrier(StuckGrid()).nodes() == {1: b"key"}
+    assert FlowerCarrier(StuckGrid(), 1).nodes() == {1: b"key"}
 
 
 def test_reply_whose_content_is_not_ours_is_an_error_and_no_crash() -> None:
-    foreign = RecordDict({"blob": ConfigRecord({"blob": b"x"})})
+    foreign = to_records(b"sealed")
+    foreign["blob"] = ConfigRecord({"blob": b"x"})
     assert "no blob" in reply_of(answer(foreign), "m1").error
 
 
@@ -127,18 +129,18 @@ def test_reply_whose_content_is_not_ours_is_an_error_and_no_crash() -> None:
 def test_reply_that_flower_cannot_unfold_is_that_nodes_error(raised: Exception) -> None:
     grid = StuckGrid()
     grid.failures["broken"] = [raised]
-    carrier, replies = FlowerCarrier(grid), dict[str, Reply]()
+    carrier, replies = FlowerCarrier(grid, 1), dict[str, Reply]()
     while len(replies) < 2:
         waiting = [name for name in ("broken", "quick") if name not in replies]
         replies |= {one.message_id: one for one in carrier.receive(waiting)}
     assert type(raised).__name__ in replies["broken"].error
-    assert replies["quick"].values == {"site": "north"}
+    assert replies["quick"].envelope == b"sealed"
 
 
 def test_reply_is_asked_for_again_where_the_superlink_was_not_reached() -> None:
     grid = StuckGrid()
     grid.failures["m1"] = [httpx.ConnectError("refused"), httpx.ReadTimeout("late")]
-    carrier, replies = FlowerCarrier(grid), list[Reply]()
+    carrier, replies = FlowerCarrier(grid, 1), list[Reply]()
     while not replies:
         replies += carrier.receive(["m1"])
     assert not replies[0].error
@@ -146,14 +148,16 @@ def test_reply_is_asked_for_again_where_the_superlink_was_not_reached() -> None:
 
 
 STRANGE = {
-    "numbers for values": RecordDict({"mos": MetricRecord({"site": 1})}),
-    "values for a blob": RecordDict({"blob": ConfigRecord({"blob": b"x"})}),
-    "arrays for values": RecordDict({"mos": ArrayRecord({})}),
+    "nothing": RecordDict(),
+    "numbers for an envelope": RecordDict({"mos": MetricRecord({"mos": 1})}),
+    "words for an envelope": RecordDict({"mos": ConfigRecord({"mos": "sealed"})}),
+    "arrays for an envelope": RecordDict({"mos": ArrayRecord({})}),
     "a blob of two arrays": RecordDict(
         {
+            **to_records(b"sealed"),
             "blob": ArrayRecord(
                 {name: Array("uint8", (1,), "x", b"x") for name in ("blob", "more")}
-            )
+            ),
         }
     ),
 }

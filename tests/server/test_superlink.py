@@ -10,19 +10,13 @@ from mos_server.errors import ServingError
 from mos_server.serving import superlink as module
 from mos_server.serving.superlink import SuperLink
 
-_HANGS = """#!{python}
-import signal
-signal.pause()
-"""
+_HANGS = "import signal; signal.pause()"
 
 
 def test_superlink_that_stands_still_and_does_not_answer_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = tmp_path / "flower-superlink"
-    program.write_text(_HANGS.format(python=sys.executable))
-    program.chmod(0o755)
-    monkeypatch.setattr(module, "flower_program", lambda _: str(program))
+    monkeypatch.setattr(module, "_PROGRAM", (sys.executable, "-c", _HANGS))
     monkeypatch.setattr(module, "_START_SECONDS", 1.0)
     superlink = SuperLink(tmp_path / "flower", [], certificates=None)
     try:

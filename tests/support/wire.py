@@ -1,5 +1,7 @@
 """Flower's place taken by a list: the real ClientApp of every site, in this process."""
 
+import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +12,13 @@ from flwr.supercore.task_identity import TaskIdentity
 from mos_client.federation.app import app
 from mos_client.store.home import SiteHome
 from mos_model.base import Base
-from mos_protocol.flower_records import to_records
+from mos_protocol.encoding.canonical import parse, sha256
+from mos_protocol.flower_records import envelope_of, to_records
+from mos_protocol.manifest_pb2 import Answer
 from mos_protocol.messages import PlainDict
+from mos_protocol.signed.call import Address, Call, SignedCall, sign_answer, sign_call
+from mos_protocol.signed.envelope import open_envelope
+from mos_protocol.signed.keys import SigningKey
 from mos_server.federation.carrier import Reply
 from mos_server.federation.flower_carrier import reply_of
 from mos_server.federation.publishing import publish
@@ -19,14 +26,71 @@ from mos_server.fusion import FusionSettings
 from mos_server.registry.node_keys import node_key
 from tests.support.sites import Centre
 
+RUN, NODE = 1, 7
+"""Where `ask` shows a call."""
 
-def ask(home: SiteHome, action: str, content: RecordDict, **run: str) -> Message:
-    """What a site's ClientApp answers to one message."""
-    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
-    message = Message(content, 7, action)
+
+def show(
+    home: SiteHome,
+    action: str,
+    envelope: bytes,
+    blob: bytes | None = None,
+    *,
+    node: int = NODE,
+    config: dict[str, str] | None = None,
+) -> Message:
+    """What a site's ClientApp answers to one message, whoever signed it."""
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = RUN
+    message = Message(to_records(envelope, blob), node, action)
     message.metadata.__dict__["_message_id"] = "asked"
-    node: dict[str, bool | float | int | str] = {"site-home": str(home.folder)}
-    return app(message, Context(1, 7, node, RecordDict(), dict(run)))
+    own: dict[str, bool | float | int | str] = {"site-home": str(home.folder)}
+    return app(message, Context(RUN, node, own, RecordDict(), {**(config or {})}))
+
+
+def call(
+    key: SigningKey,
+    action: str,
+    values: PlainDict | None = None,
+    blob: bytes | None = None,
+    *,
+    node: int = NODE,
+    run: int = RUN,
+    created: int | None = None,
+) -> SignedCall:
+    """A call as the centre of `key` signs it."""
+    begun = int(time.time()) if created is None else created
+    to, end = Address(node, run, action), begun + 60
+    return sign_call(to, values, blob, key=key, created=begun, expires=end)
+
+
+def ask(
+    home: SiteHome,
+    key: SigningKey,
+    action: str,
+    values: PlainDict | None = None,
+    blob: bytes | None = None,
+    config: dict[str, str] | None = None,
+) -> Message:
+    """What a site's ClientApp answers to a call of the centre that has `key`.
+
+    Args:
+        home: The site's.
+        key: Of the centre.
+        action: What is asked.
+        values: An ask's dictionary.
+        blob: What travels beside it.
+        config: Of the run, which whoever submitted it wrote.
+    """
+    envelope = call(key, action, values, blob).envelope
+    return show(home, action, envelope, blob, config=config)
+
+
+def said(answer: Message | bytes) -> PlainDict:
+    """The values of an answer, or of its envelope, whoever signed it."""
+    envelope = answer if isinstance(answer, bytes) else envelope_of(answer.content)
+    sealed = open_envelope(envelope)
+    found: PlainDict = json.loads(parse(Answer, sealed.payload, "an answer").values)
+    return found
 
 
 @dataclass
@@ -37,8 +101,9 @@ class Wire:
     silent: set[int] = field(default_factory=set)
     """Nodes that take messages and never answer."""
 
-    strange: dict[int, Callable[[str], Reply]] = field(default_factory=dict)
-    """Nodes that answer every message with something of their own, by its id."""
+    strange: dict[int, Callable[[str, bytes], Reply]] = field(default_factory=dict)
+    """Nodes that answer every message with something of their own, by its id and
+    envelope."""
 
     answers: list[Message] = field(default_factory=list)
     """Everything that any site has sent."""
@@ -46,6 +111,7 @@ class Wire:
     actions: list[tuple[int, str]] = field(default_factory=list)
     """Everything that was asked of a node."""
 
+    run: int = RUN
     _waiting: dict[str, Reply] = field(default_factory=dict)
 
     def nodes(self) -> Mapping[int, bytes]:
@@ -60,7 +126,7 @@ class Wire:
         self,
         node: int,
         action: str,
-        values: PlainDict | None,
+        envelope: bytes,
         blob: bytes | None,
         *,
         ttl_seconds: float,
@@ -69,9 +135,9 @@ class Wire:
         self.actions.append((node, action))
         message_id = f"m{len(self.actions)}"
         if node in self.strange:
-            self._waiting[message_id] = self.strange[node](message_id)
+            self._waiting[message_id] = self.strange[node](message_id, envelope)
         elif node not in self.silent:
-            answer = ask(self.homes[node], action, to_records(values, blob))
+            answer = show(self.homes[node], action, envelope, blob, node=node)
             self.answers.append(answer)
             self._waiting[message_id] = reply_of(answer, message_id)
         return message_id
@@ -121,6 +187,19 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def answer_as(
+    home: SiteHome, values: PlainDict, blob: bytes | None = None
+) -> Callable[[str, bytes], Reply]:
+    """Whatever a site is asked, it answers this, rightly signed."""
+
+    def answer(message_id: str, envelope: bytes) -> Reply:
+        asked = Call(sha256(open_envelope(envelope, endorsed=True).payload), "", 0, {})
+        signed = sign_answer(asked, values, blob, key=home.signing_key())
+        return Reply(message_id, signed, blob)
+
+    return answer
 
 
 def events_of(path: Path) -> list[str]:

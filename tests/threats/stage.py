@@ -18,7 +18,7 @@ from mos_client.store.releases import ReleaseStore
 from mos_model.applying import as_fused
 from mos_model.inventory import Inventory
 from mos_protocol import Bundle, Reason, Release, ReleasedConcept, SigningKey
-from mos_protocol.messages import QUERY_COLLECT, PlainDict
+from mos_protocol.messages import QUERY_COLLECT, QUERY_DELIVER
 from mos_runtime.journal import Journal, JournalReader
 from mos_server.federation.carrier import ConversationSettings, Reply
 from mos_server.federation.conversation import Conversation
@@ -27,7 +27,7 @@ from mos_server.registry.home import CentreHome
 from tests.support.concepts import random_concept
 from tests.support.disk import snapshot
 from tests.support.sites import Centre
-from tests.support.wire import Clock, Wire
+from tests.support.wire import Clock, Wire, answer_as, call, said
 
 STILL = ConversationSettings(wait_seconds=0.0, settle_seconds=float("inf"))
 Change = Callable[[bytes], bytes]
@@ -35,40 +35,53 @@ Change = Callable[[bytes], bytes]
 
 @dataclass
 class TamperedWire(Wire):
-    """A wire whose blobs somebody replaces on their way."""
+    """A wire whose blobs somebody replaces, who has the keys to sign them as his own.
 
+    So a bundle comes from a hostile site, and a release from a hostile part of the
+    centre, and what is tested are the rules of bundles and releases themselves.
+    """
+
+    centre_key: SigningKey | None = None
     up: Change | None = None
     """Of bundles, on their way to the centre."""
 
     down: Change | None = None
     """Of releases, on their way to a site."""
 
-    _collects: set[str] = field(default_factory=set)
+    _calls: dict[str, tuple[SiteHome, str, bytes]] = field(default_factory=dict)
+    """Of every message its receiver, action, and envelope as the centre signed it."""
 
     def send(
         self,
         node: int,
         action: str,
-        values: PlainDict | None,
+        envelope: bytes,
         blob: bytes | None,
         *,
         ttl_seconds: float,
     ) -> str:
+        shown = envelope
         if blob is not None and self.down is not None:
+            assert self.centre_key is not None
             blob = self.down(blob)
-        sent = super().send(node, action, values, blob, ttl_seconds=ttl_seconds)
-        if action == QUERY_COLLECT:
-            self._collects.add(sent)
+            shown = call(self.centre_key, action, {}, blob, node=node).envelope
+        sent = super().send(node, action, shown, blob, ttl_seconds=ttl_seconds)
+        self._calls[sent] = (self.homes[node], action, envelope)
         return sent
 
     def receive(self, message_ids: Sequence[str]) -> Sequence[Reply]:
         return [self._changed(reply) for reply in super().receive(message_ids)]
 
     def _changed(self, reply: Reply) -> Reply:
-        if reply.message_id not in self._collects or self.up is None:
+        home, action, envelope = self._calls[reply.message_id]
+        if self.up is not None and action == QUERY_COLLECT:
+            assert reply.blob is not None
+            answer = answer_as(home, {}, self.up(reply.blob))
+        elif self.down is not None and action == QUERY_DELIVER:
+            answer = answer_as(home, said(reply.envelope))
+        else:
             return reply
-        assert reply.blob is not None
-        return replace(reply, blob=self.up(reply.blob))
+        return answer(reply.message_id, envelope)
 
 
 class NeverFusing:
@@ -128,7 +141,9 @@ class Stage:
 
     def _begin_to_talk(self) -> None:
         self.clock = Clock()
-        self.wire = TamperedWire({1: self.north, 2: self.south})
+        self.wire = TamperedWire(
+            {1: self.north, 2: self.south}, centre_key=self.centre.home.signing_key()
+        )
         self._talk = self._conversation()
 
     def held(self, site: str) -> int:

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mos_client.store.home import SiteHome
 from mos_protocol import AdmissionLimits, Bundle, Reason, SigningKey
+from mos_protocol.encoding.canonical import parse, serialise
+from mos_protocol.manifest_pb2 import BundleManifest
 from mos_protocol.signed.envelope import BUNDLE_TYPE, open_envelope, seal
 from mos_server.federation.desk import Desk
 from tests.protocol.simulator import rewritten
@@ -156,6 +159,29 @@ def test_poison_of_huge_spectral_norm(stage: Stage) -> None:
     told = stage.send(signed(stage, rewritten(honest, tensors)).to_bytes())
     assert reason_of(told) is Reason.OUT_OF_BOUNDS
     assert "stretches" in told.at_the_site
+
+
+WORDS = {
+    "another site's placeholder": "<north/rex>",
+    "rich markup": "[/nope]",
+    "Markdown": "cat|dog",
+    "HTML": "<b>cat",
+    "marks without end": "cat" + "\u0301" * 40,
+    "a control": "cat\u202edog",
+    "nothing": "",
+    "much": "a" * 65,
+}
+
+
+@pytest.mark.parametrize("word", WORDS.values(), ids=WORDS)
+def test_class_word_that_is_markup(stage: Stage, word: str) -> None:
+    honest = signed(stage)
+    manifest = parse(BundleManifest, honest.sealed().payload, "a manifest")
+    manifest.class_word = word
+    envelope = seal(serialise(manifest), BUNDLE_TYPE, stage.north_key)
+    told = stage.send(Bundle(envelope, honest.payload).to_bytes())
+    assert reason_of(told) is Reason.MALFORMED
+    assert "class word" in told.at_the_site
 
 
 def test_release_shown_as_a_bundle(stage: Stage) -> None:

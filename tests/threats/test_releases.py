@@ -1,13 +1,21 @@
 """Attacks on a site through what is delivered to it; README.md has the map."""
 
+import json
+import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
+from mos_client.store.releases import ReleaseStore
 from mos_model.applying import as_fused
 from mos_protocol import Reason, Release, ReleaseLimits, ReleaseTrust, SigningKey
+from mos_protocol.encoding.canonical import parse, serialise
+from mos_protocol.manifest_pb2 import ReleaseManifest
+from mos_protocol.signed.envelope import RELEASE_TYPE, seal
 from mos_server.registry.home import CentreHome
 from tests.protocol.simulator import rewritten
 from tests.support.concepts import random_concept
@@ -118,6 +126,99 @@ def test_poison_that_is_no_number(stage: Stage) -> None:
     told = stage.deliver(stage.release("rex", payload=payload).to_bytes())
     assert reason_of(told) is Reason.NOT_FINITE
     assert WORD in told.at_the_site
+
+
+LAYER = "text_encoder.encoder.layers.0.self_attn.q_proj"
+
+
+def mos_of(payload: bytes) -> str:
+    """The `mos` key of a payload, as it stands there."""
+    length = int.from_bytes(payload[:8], "little")
+    return str(json.loads(payload[8 : 8 + length])["__metadata__"]["mos"])
+
+
+def changed(stage: Stage, change: Callable[[dict[str, np.ndarray]], None]) -> bytes:
+    """A release whose tensors are others, rightly signed by the centre."""
+    payload = stage.release("rex").payload
+    tensors = load(payload)
+    change(tensors)
+    content = save(tensors, metadata={"mos": mos_of(payload)})
+    return stage.release("rex", payload=content).to_bytes()
+
+
+def test_poison_a_million_times_too_large(stage: Stage) -> None:
+    def enlarge(tensors: dict[str, np.ndarray]) -> None:
+        tensors[f"{LAYER}.lora_B.weight"] *= 1e6
+
+    told = stage.deliver(changed(stage, enlarge))
+    assert reason_of(told) is Reason.OUT_OF_BOUNDS
+    assert LAYER in told.at_the_site
+
+
+def test_poisoned_words(stage: Stage) -> None:
+    def enlarge(tensors: dict[str, np.ndarray]) -> None:
+        tensors[WORD] += 100
+
+    told = stage.deliver(changed(stage, enlarge))
+    assert reason_of(told) is Reason.OUT_OF_BOUNDS
+    assert WORD in told.at_the_site
+
+
+def test_release_of_concepts_without_any_lora(stage: Stage) -> None:
+    def strip(tensors: dict[str, np.ndarray]) -> None:
+        for name in [name for name in tensors if ".lora_" in name]:
+            del tensors[name]
+
+    told = stage.deliver(changed(stage, strip))
+    assert reason_of(told) is Reason.WRONG_INVENTORY
+    assert "without any LoRA" in told.at_the_site
+
+
+def test_layer_with_one_factor(stage: Stage) -> None:
+    def strip(tensors: dict[str, np.ndarray]) -> None:
+        del tensors[f"{LAYER}.lora_B.weight"]
+
+    told = stage.deliver(changed(stage, strip))
+    assert reason_of(told) is Reason.WRONG_INVENTORY
+
+
+def test_layer_that_the_base_lacks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the base is on the site's machine: `mini`, or a folder of its policy."""
+    monkeypatch.setattr(
+        "mos_client.federation.app.inventory_here", lambda home, base: stage.inventory
+    )
+
+    def add(tensors: dict[str, np.ndarray]) -> None:
+        for end in ("lora_A", "lora_B"):
+            tensors[f"unet.elsewhere.{end}.weight"] = tensors[f"{LAYER}.{end}.weight"]
+
+    told = stage.deliver(changed(stage, add))
+    assert reason_of(told) is Reason.WRONG_INVENTORY
+    assert "unet.elsewhere" in told.at_the_site
+
+
+def test_class_word_that_is_another_sites_placeholder(stage: Stage) -> None:
+    honest = stage.release("rex")
+    manifest = parse(ReleaseManifest, honest.sealed().payload, "a manifest")
+    manifest.concepts[0].class_word = "<south/luna>"
+    key = stage.centre.home.signing_key()
+    envelope = seal(serialise(manifest), RELEASE_TYPE, key)
+    told = stage.deliver(Release(envelope, honest.payload).to_bytes())
+    assert reason_of(told) is Reason.MALFORMED
+    assert "class word" in told.at_the_site
+
+
+def test_copy_under_a_higher_number_bars_no_honest_release(stage: Stage) -> None:
+    folder = stage.north.releases
+    for end in ("safetensors", "safetensors.sig"):
+        shutil.copy(folder / f"0001.{end}", folder / f"0900.{end}")
+    assert stage.held("north") == 1
+    assert ReleaseStore(stage.north).versions() == (1,)
+    stage.publish("rex")
+    stage.talk()
+    assert stage.held("north") == stage.held("south") == 2
 
 
 def test_bundle_shown_as_a_release(stage: Stage) -> None:

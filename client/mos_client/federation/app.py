@@ -1,9 +1,11 @@
 """The site's end of the federation: Flower's ClientApp.
 
-Only four actions exist, and every one reads and writes this site's own home. Bundles
-leave as they were signed; a release is checked before anything of it is kept; and of an
-exception only the class name leaves, never its text, which may hold a path. The one
-text that leaves is the reason why this site's policy refused to tune.
+Only four actions exist, and every one reads and writes this site's own home. Before
+any of them begins, the call is verified to be the centre's, for this node and unused
+(`mos_protocol.signed.call`); every answer is signed. Bundles leave as they were signed;
+a release is checked before anything of it is kept; and of an exception only the class
+name leaves, never its text, which may hold a path. The one text that leaves is the
+reason why this site's policy refused to tune.
 
 Flower starts a new process for every message: nothing lives in memory between two, and
 torch is imported only by the one action that tunes.
@@ -12,7 +14,7 @@ torch is imported only by the one action that tunes.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from flwr.app import Context, Error, Message
@@ -20,28 +22,34 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from mos_client.errors import IdentityError, NotNowError, PolicyError
+from mos_client.federation.bases import inventory_here
 from mos_client.federation.node import HEARD_FILE, Site, site_of
+from mos_client.store.calls import take_call
 from mos_client.store.enrolment import read_welcome, site_name
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox, OutboxEntry
 from mos_client.store.releases import ReleaseStore
 from mos_client.store.requests import RequestEntry, Requests
-from mos_protocol.errors import ReleaseError
-from mos_protocol.flower_records import blob_of, to_records, values_of
+from mos_protocol.errors import CallError, ReleaseError
+from mos_protocol.flower_records import blob_of, envelope_of, to_records
 from mos_protocol.messages import (
     MAX_ITEMS,
     CollectAsk,
     DeliverAnswer,
     Offer,
+    PlainDict,
     SyncAnswer,
     SyncAsk,
     TuneAnswer,
     TuneAsk,
     Verdict,
 )
+from mos_protocol.signed.call import Address, sign_answer
 from mos_runtime.errors import MosError
 
 SiteFinder = Callable[[Context], Site]
+Answered = tuple[PlainDict | None, bytes | None]
+"""The values and the blob of an answer."""
 
 LONGEST_WAIT_SECONDS: Final = 300.0
 """However long the centre asks a site to wait."""
@@ -52,9 +60,9 @@ _FAILED: Final = 2
 """Flower's code for an exception in a ClientApp."""
 
 
-def sync(site: Site, message: Message) -> Message:
+def sync(site: Site, values: PlainDict, _: bytes | None) -> Answered:
     """Take the centre's verdicts; answer at an offer, or when the wait is over."""
-    ask = SyncAsk.from_dict(values_of(message.content))
+    ask = SyncAsk.from_dict(values)
     outbox = Outbox(site.home)
     for verdict in ask.verdicts:
         if _settled_request(site, verdict):
@@ -70,55 +78,53 @@ def sync(site: Site, message: Message) -> Message:
     held = ReleaseStore(site.home).held()
     answer = SyncAnswer(
         site=site_name(site.home),
-        key_id=site.home.signing_key().public.key_id,
         offers=_offers(site.home),
         release_version=held.version if held else 0,
         release_digest=held.digest if held else "",
     )
-    return Message(to_records(answer.to_dict()), reply_to=message)
+    return answer.to_dict(), None
 
 
-def collect(site: Site, message: Message) -> Message:
+def collect(site: Site, values: PlainDict, _: bytes | None) -> Answered:
     """Hand over a bundle or a statement, as it was signed; asked again, do so again."""
-    ask = CollectAsk.from_dict(values_of(message.content))
+    ask = CollectAsk.from_dict(values)
     request = Requests(site.home).blob(ask.digest)
     if request is not None:
-        return Message(to_records(blob=request), reply_to=message)
+        return None, request
     outbox = Outbox(site.home)
     content = outbox.bundle(ask.digest).to_bytes()
     entries = {entry.digest: entry for entry in (*outbox.entries(), *outbox.sent())}
     concept = entries[ask.digest].concept
     site.journal.write("sent", concept=concept, bytes=len(content))
-    return Message(to_records(blob=content), reply_to=message)
+    return None, content
 
 
-def deliver(site: Site, message: Message) -> Message:
+def deliver(site: Site, _: PlainDict, blob: bytes | None) -> Answered:
     """Check a release and keep it, or refuse it and keep the one held."""
-    store = ReleaseStore(site.home)
-    content = blob_of(message.content)
+    store, content = ReleaseStore(site.home), blob or b""
     welcome = read_welcome(site.home)
     if welcome is None:
         raise IdentityError("this site has no welcome, and so no centre to trust")
     try:
-        facts = store.take(content, welcome=welcome)
+        inventory = inventory_here(site.home, welcome.base)
+        facts = store.take(content, welcome=welcome, inventory=inventory)
     except ReleaseError as error:
         held = store.held()
         site.journal.write("release-refused", reason=str(error))
         refusal = DeliverAnswer(False, str(error.reason), held.version if held else 0)
-        return Message(to_records(refusal.to_dict()), reply_to=message)
+        return refusal.to_dict(), None
     site.journal.write(
         "release",
         version=facts.version,
         concepts=[f"{one.site}/{one.concept}" for one in facts.concepts],
         bytes=len(content),
     )
-    answer = DeliverAnswer(True, "", facts.version)
-    return Message(to_records(answer.to_dict()), reply_to=message)
+    return DeliverAnswer(True, "", facts.version).to_dict(), None
 
 
-def tune(site: Site, message: Message) -> Message:
+def tune(site: Site, values: PlainDict, _: bytes | None) -> Answered:
     """Tune this site's concept and put it into the outbox, where the site allows it."""
-    ask = TuneAsk.from_dict(values_of(message.content))
+    ask = TuneAsk.from_dict(values)
     error, later = "", False
     try:
         from mos_client.federation.orders import allowed_tuning, tune_into_outbox
@@ -132,8 +138,7 @@ def tune(site: Site, message: Message) -> Message:
     except MosError as failure:
         site.journal.write("tune-failed", error=str(failure))
         error = type(failure).__name__
-    answer = TuneAnswer(_offers(site.home), error, later)
-    return Message(to_records(answer.to_dict()), reply_to=message)
+    return TuneAnswer(_offers(site.home), error, later).to_dict(), None
 
 
 @contextmanager
@@ -193,12 +198,6 @@ def site_app(find_site: SiteFinder) -> ClientApp:
         find_site: The site of a Flower context; raises MosError where there is none.
     """
 
-    def touched(context: Context) -> Site:
-        site = find_site(context)
-        site.home.flower.mkdir(parents=True, exist_ok=True)
-        (site.home.flower / HEARD_FILE).touch()
-        return site
-
     def redact(
         message: Message, context: Context, call_next: ClientAppCallable
     ) -> Message:
@@ -206,16 +205,33 @@ def site_app(find_site: SiteFinder) -> ClientApp:
         try:
             return call_next(message, context)
         except Exception as error:
-            try:
-                journal = touched(context).journal
-                action = message.metadata.message_type
-                journal.write("failed", action=action, error=str(error))
-            except MosError:
-                pass  # a node without a home has no journal either
+            action = message.metadata.message_type
+            with suppress(MosError):  # a node without a home has no journal either
+                journal = find_site(context).journal
+                if isinstance(error, CallError):
+                    reason = f"{error.reason}: {error}"
+                    journal.write("call-refused", action=action, reason=reason)
+                else:
+                    journal.write("failed", action=action, error=str(error))
             return Message(Error(_FAILED, type(error).__name__), reply_to=message)
 
-    def handler(action: Callable[[Site, Message], Message]) -> ClientAppCallable:
-        return lambda message, context: action(touched(context), message)
+    def handler(action: Callable[..., Answered]) -> ClientAppCallable:
+        """Verify the call before anything is done, and sign the answer."""
+
+        def handle(message: Message, context: Context) -> Message:
+            site = find_site(context)
+            at = Address(context.node_id, context.run_id, message.metadata.message_type)
+            content = message.content
+            envelope, blob = envelope_of(content), blob_of(content)
+            call = take_call(site.home, envelope, blob, at)
+            site.home.flower.mkdir(parents=True, exist_ok=True)
+            (site.home.flower / HEARD_FILE).touch()
+            values, back = action(site, call.values, blob)
+            key = site.home.signing_key()
+            answer = sign_answer(call, values, back, key=key)
+            return Message(to_records(answer, back), reply_to=message)
+
+        return handle
 
     made = ClientApp(mods=[redact])
     made.query("sync")(handler(sync))

@@ -1,10 +1,11 @@
 """The process that `mos-client join` supervises: Flower's SuperNode, guarded.
 
-Four things are added to Flower's own program. An app is checked before anything of it
-is stored (`flower_guard`). An error's words are taken out of an answer
-(`supernode_errors`). Why the centre is not reached is told (`supernode_contact`). And
-the process ends when its main thread does: Flower's Runtime API runs in a thread of its
-own, which would keep a node that has failed alive.
+Five things are added to Flower's own program. An app is checked before anything of it
+is stored (`guard`). An error's words are taken out of an answer (`supernode_errors`).
+Why the centre is not reached is told (`supernode_contact`). The Runtime API, which
+hands out messages and takes answers, serves this account alone
+(`mos_runtime.loopback`). And the process ends when its main thread does: the Runtime
+API runs in a thread of its own, which would keep a node that has failed alive.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import flwr.supernode.start_client_internal as flower_internals
+import uvicorn
 from flwr.supernode.cli import flower_supernode
 
 from mos_client.federation.guard import ForeignAppError, check_app
@@ -23,6 +25,7 @@ from mos_client.federation.supernode_contact import Contact
 from mos_client.federation.supernode_errors import guarded_send
 from mos_client.federation.supernode_names import JOURNAL_VARIABLE
 from mos_runtime.journal import Journal
+from mos_runtime.loopback import keep_to_owner
 
 _SEND: Final = 2
 _GET_FAB: Final = 4
@@ -71,6 +74,7 @@ def _guarded_connection(**options: Any) -> Iterator[tuple[Any, ...]]:
 
 def main() -> NoReturn:
     """Run the guarded SuperNode; its arguments are those of `flower-supernode`."""
+    keep_to_owner(uvicorn.Config)
     flower_internals._init_connection = _guarded_connection
     code = 1
     try:

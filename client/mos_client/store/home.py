@@ -11,6 +11,7 @@ HOME/
     welcome           what the centre answered to the enrolment
     centre-keys       the centre's signing keys, one a line, the present one last
     policy.toml       what the centre may ask this site to tune
+    calls/            the centre's calls that were acted on, until they expire
     requests/         withdrawals, and a change of key, that wait for the centre
     outbox/           signed bundles that wait for the centre
     outbox/refused/   bundles that the centre refused, each with its reason
@@ -180,6 +181,11 @@ class SiteHome:
     def requests(self) -> Path:
         """Statements that wait for the centre."""
         return self.folder / "requests"
+
+    @property
+    def calls(self) -> Path:
+        """The centre's calls that were acted on, an empty file each."""
+        return self.folder / "calls"
 
     @property
     def withdrawn(self) -> Path:

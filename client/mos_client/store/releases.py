@@ -6,6 +6,7 @@ kept; the newest of all is never dropped, for a next one must follow on it.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +15,13 @@ from mos_client.store.centre_keys import centre_keys, trust
 from mos_client.store.enrolment import read_welcome
 from mos_client.store.home import SiteHome
 from mos_model.inventory import Inventory
+from mos_protocol.encoding.canonical import sha256
 from mos_protocol.errors import ProtocolError
 from mos_protocol.rules.at_rest import release_as_signed
 from mos_protocol.rules.trust import HeldRelease, ReleaseTrust
 from mos_protocol.signed.enrolment import Welcome
 from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
-from mos_protocol.signed.release import Release, ReleaseFacts
+from mos_protocol.signed.release import Release, ReleaseFacts, release_version
 from mos_runtime.files import read_whole, write_atomically
 
 KEEP_RELEASES: Final = 10
@@ -37,35 +39,40 @@ class ReleaseStore:
         self._home = home
 
     def versions(self) -> tuple[int, ...]:
-        """The versions held, ascending."""
-        found = []
-        for path in self._home.releases.glob(f"*{_SUFFIX}.sig"):
-            digits = path.name.removesuffix(f"{_SUFFIX}.sig")
-            if digits.isdigit() and path.with_suffix("").is_file():
-                found.append(int(digits))
-        return tuple(sorted(found))
+        """The versions held, ascending.
+
+        A file counts under the version that its manifest names, and under no other: a
+        copy under a higher number does not make honest releases look rolled back.
+        """
+        return tuple(version for version, _ in reversed(list(self._manifests())))
 
     def held(self) -> HeldRelease | None:
         """The newest release held: what a next one must follow on.
 
         Raises:
-            MosError: its envelope is broken.
+            MosError: an envelope is broken.
         """
-        versions = self.versions()
-        if not versions:
-            return None
-        path = self._path(versions[-1])
-        signature = path.with_name(f"{path.name}.sig")
-        envelope = read_whole(
-            signature, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES
-        )
-        try:
-            digest = Release(envelope, b"").digest
-        except ProtocolError as error:
-            raise StoreError(
-                f"{signature}: {error}; delete it, and the centre sends it anew"
-            ) from error
-        return HeldRelease(versions[-1], digest)
+        for version, manifest in self._manifests():
+            return HeldRelease(version, sha256(manifest))
+        return None
+
+    def _manifests(self) -> Iterator[tuple[int, bytes]]:
+        """Version and manifest of every release held, the newest first."""
+        paths = self._home.releases.glob(f"*{_SUFFIX}.sig")
+        for path in sorted(paths, key=_by_number, reverse=True):
+            digits = path.name.removesuffix(f"{_SUFFIX}.sig")
+            if not digits.isdigit() or not path.with_suffix("").is_file():
+                continue
+            content = read_whole(path, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES)
+            try:
+                manifest = Release(content, b"").sealed().payload
+                named = release_version(manifest)
+            except ProtocolError as error:
+                raise StoreError(
+                    f"{path}: {error}; delete it, and the centre sends it anew"
+                ) from error
+            if path == self._signature(named):
+                yield named, manifest
 
     def take(
         self,
@@ -81,7 +88,7 @@ class ReleaseStore:
             content: `Release.to_bytes()` as it came.
             welcome: Whose releases this site trusts, and for which base.
             now: Unix time, seconds; the clock's where None.
-            inventory: The base's names and shapes, where the base is at hand.
+            inventory: The base's names and shapes, where the base is here.
 
         Raises:
             ReleaseError: it is refused, with its reason; nothing changed.
@@ -106,7 +113,7 @@ class ReleaseStore:
             try:
                 Release.from_bytes(content).write(path)
             except BaseException:
-                path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
+                self._signature(facts.version).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
                 raise
             self._prune()
@@ -138,9 +145,8 @@ class ReleaseStore:
 
     def _prune(self) -> None:
         for version in self.versions()[: -self.keep]:
-            path = self._path(version)
-            path.with_name(f"{path.name}.sig").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            self._signature(version).unlink(missing_ok=True)
+            self._path(version).unlink(missing_ok=True)
 
     def path(self, version: int | str = "newest") -> Path:
         """The file of a release held; `sample` and other tools open it.
@@ -191,5 +197,14 @@ class ReleaseStore:
             raise type(error)(f"{path}: {error}") from error
         return release
 
+    def _signature(self, version: int) -> Path:
+        path = self._path(version)
+        return path.with_name(f"{path.name}.sig")
+
     def _path(self, version: int) -> Path:
         return self._home.releases / f"{version:04d}{_SUFFIX}"
+
+
+def _by_number(path: Path) -> tuple[int, str]:
+    """Orders `9999.…` before `10000.…`."""
+    return len(path.name), path.name

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from mos_model.names import NAME_RULE, is_name
+from mos_model.names import CLASS_WORD_RULE, NAME_RULE, is_class_word, is_name
 from mos_protocol.errors import MalformedError
 
 SCHEMA: Final = 1
@@ -92,6 +92,19 @@ def checked_word(text: str, what: str) -> str:
     """
     if not is_name(text):
         raise MalformedError(f"{what} name {text[:80]!r}: a name is {NAME_RULE}")
+    return text
+
+
+def checked_class_word(text: str) -> str:
+    """`text`, where it can name the class of a concept.
+
+    Raises:
+        MalformedError: it cannot.
+    """
+    if not is_class_word(text):
+        raise MalformedError(
+            f"class word {text[:80]!a}: a class word is {CLASS_WORD_RULE}"
+        )
     return text
 
 

@@ -15,12 +15,17 @@ O((d_out + d_in) r^2); the dense update is never formed.
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Float32
 
 from mos_protocol.errors import Reason
 from mos_protocol.rules.agreement import Refused
+
+DOWN: Final = ".lora_A.weight"
+UP: Final = ".lora_B.weight"
+"""Ends of the names of a layer's factors."""
 
 Values = Mapping[str, Float32[np.ndarray, "..."]]
 
@@ -45,10 +50,10 @@ def check_finite(values: Values) -> None:
 def check_updates(values: Values, *, max_gain: float, max_spectral: float) -> None:
     """Refuse LoRA pairs whose update is larger than the bounds; values are finite."""
     for name, down in values.items():
-        module = name.removesuffix(".lora_A.weight")
+        module = name.removesuffix(DOWN)
         if module == name:
             continue
-        up = values[f"{module}.lora_B.weight"]
+        up = values[f"{module}{UP}"]
         fault = update_fault(down, up, max_gain=max_gain, max_spectral=max_spectral)
         if fault:
             raise Refused(Reason.OUT_OF_BOUNDS, f"{module}: {fault}")
@@ -82,7 +87,7 @@ def update_fault(
 def check_embeddings(values: Values, *, max_rms: float) -> None:
     """Refuse V_rand and V_class, [2, D], with a row of larger root mean square."""
     for name, rows in values.items():
-        if not name.startswith("embeddings."):
+        if not name.startswith(("embeddings.", "concepts.")):
             continue
         squares = np.square(rows.astype(np.float64)).mean(axis=1)
         rms = math.sqrt(float(squares.max()))

@@ -4,8 +4,9 @@ The order is part of the rules; the first one broken gives the reason:
 
     size -> envelope -> signer is the centre, or a key that its own names as the next
     (`succession`) -> signature -> kind -> endorsements -> lifetime
-    -> version and chain -> base -> manifest against the base's inventory -> digests
-    -> header against manifest -> values finite
+    -> version and chain -> base -> manifest against the base's inventory, or, where the
+    base is not here, against itself -> digests -> header against manifest
+    -> values: finite, within bounds
 
 A site that was away may skip versions: it follows the chain only where the release
 comes right after the one it holds. The release it holds already is taken up again,
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 from mos_model.inventory import Inventory
 from mos_protocol.encoding.canonical import sha256
+from mos_protocol.encoding.header import Header
 from mos_protocol.encoding.tensors import TensorFacts, values
 from mos_protocol.errors import MalformedError, Reason, ReleaseError, SignatureError
 from mos_protocol.rules.agreement import (
@@ -27,7 +29,13 @@ from mos_protocol.rules.agreement import (
     check_tensors,
     release_shapes,
 )
-from mos_protocol.rules.bounds import check_finite
+from mos_protocol.rules.bounds import (
+    DOWN,
+    UP,
+    check_embeddings,
+    check_finite,
+    check_updates,
+)
 from mos_protocol.signed import blob
 from mos_protocol.signed.envelope import RELEASE_TYPE, Sealed
 from mos_protocol.signed.keys import VerifyKey
@@ -55,6 +63,15 @@ class ReleaseLimits:
 
     max_version_step: int = 100_000
     """How far a version may be ahead of the one that the site holds."""
+
+    max_update_gain: float = 4.0
+    """As in `AdmissionLimits`, for each concept of the release."""
+
+    max_update_spectral: float = 16.0
+    """As in `AdmissionLimits`, for each concept of the release."""
+
+    max_embedding_rms: float = 10.0
+    """As in `AdmissionLimits`."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +106,8 @@ class ReleaseTrust:
             content: `Release.to_bytes()`, as received.
             centre_key: The centre's, from the welcome.
             base: Fingerprint of the base in use, 64 hexadecimal digits.
-            inventory: Of the same base; None where the base is not at hand, which
-                leaves the tensors' names and shapes unchecked.
+            inventory: Of the same base; None where the base is not here, which
+                leaves it to the names and shapes to agree with each other.
             held: The newest release that the site has taken up; None for none.
             now: Unix time, seconds.
 
@@ -105,9 +122,11 @@ class ReleaseTrust:
             digest = sha256(sealed.payload)
             _check_chain(facts, digest, held, self._limits.max_version_step)
             check_base(facts.base, base, inventory.label if inventory else "")
-            if inventory is not None:
+            if inventory is None:
+                _check_by_itself(facts)
+            else:
                 _check_inventory(facts, inventory)
-            _check_payload(release, facts)
+            self._check_values(release, facts, _check_payload(release, facts))
         except Refused as refused:
             raise ReleaseError(refused.reason, str(refused)) from refused
         return facts
@@ -134,6 +153,27 @@ class ReleaseTrust:
             return release, release.sealed()
         except MalformedError as error:
             raise Refused(Reason.MALFORMED, str(error)) from error
+
+    def _check_values(
+        self, release: Release, facts: ReleaseFacts, header: Header
+    ) -> None:
+        """Refuse what is not finite, or larger than so many concepts can make it."""
+        count, limits = max(1, len(facts.concepts)), self._limits
+        spans = {span.name: span for span in header.spans}
+        for name in spans:
+            if name.endswith(UP):
+                continue  # with the other factor of its layer
+            names = [name]
+            if name.endswith(DOWN):
+                names.append(f"{name.removesuffix(DOWN)}{UP}")
+            found = {one: values(release.payload, spans[one]) for one in names}
+            check_finite(found)
+            check_updates(
+                found,
+                max_gain=count * limits.max_update_gain,
+                max_spectral=count * limits.max_update_spectral,
+            )
+            check_embeddings(found, max_rms=limits.max_embedding_rms)
 
 
 def _verified_facts(sealed: Sealed, centre_key: VerifyKey) -> ReleaseFacts:
@@ -204,12 +244,33 @@ def _check_inventory(facts: ReleaseFacts, inventory: Inventory) -> None:
 def _rank_sum(tensors: Sequence[TensorFacts]) -> int:
     """The rank that the first down factor, [r, d_in], claims; 0 where there is none."""
     for tensor in tensors:
-        if tensor.name.endswith(".lora_A.weight") and tensor.shape:
+        if tensor.name.endswith(DOWN) and tensor.shape:
             return tensor.shape[0]
     return 0
 
 
-def _check_payload(release: Release, facts: ReleaseFacts) -> None:
+def _check_by_itself(facts: ReleaseFacts) -> None:
+    """Refuse tensors that no base has: names and shapes must agree with each other."""
+    rank, shapes = _rank_sum(facts.tensors), {t.name: t.shape for t in facts.tensors}
+    modules = [n.removesuffix(DOWN) for n in shapes if n.endswith(DOWN)]
+    if facts.concepts and not modules:
+        raise Refused(Reason.WRONG_INVENTORY, "a release of concepts without any LoRA")
+    expected: dict[str, tuple[int, ...]] = {}
+    for module in modules:
+        down, up = shapes[f"{module}{DOWN}"], shapes.get(f"{module}{UP}", ())
+        expected[f"{module}{DOWN}"] = (rank, *down[1:2])
+        expected[f"{module}{UP}"] = (*up[:1], rank)
+    words = [f"concepts.{concept.key}." for concept in facts.concepts]
+    for name, shape in shapes.items():
+        if name.startswith(tuple(words)):
+            expected[name] = (2, *shape[1:2])
+    for prefix in words:
+        if not any(name.startswith(prefix) for name in shapes):
+            raise Refused(Reason.WRONG_INVENTORY, f"the release lacks {prefix}*")
+    check_tensors(facts.tensors, expected, f"a release of rank {rank}")
+
+
+def _check_payload(release: Release, facts: ReleaseFacts) -> Header:
     header = check_payload(
         release.payload,
         payload_sha256=facts.payload_sha256,
@@ -225,5 +286,4 @@ def _check_payload(release: Release, facts: ReleaseFacts) -> None:
             Reason.MIX_AND_MATCH,
             "the file names another base or other concepts than its manifest",
         )
-    for span in header.spans:
-        check_finite({span.name: values(release.payload, span)})
+    return header

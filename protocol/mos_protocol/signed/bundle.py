@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final
 
 from mos_protocol.encoding.canonical import (
     SCHEMA,
+    checked_class_word,
     checked_digits,
     checked_text,
     checked_word,
@@ -42,7 +43,6 @@ _HEADER_KEYS: Final = frozenset(
 )
 # Nothing else may stand there: what leaves a site is what a person can list.
 
-MAX_CLASS_WORD_CHARACTERS: Final = 64
 MAX_LICENCE_CHARACTERS: Final = 256
 
 
@@ -209,9 +209,7 @@ def bundle_facts(manifest_bytes: bytes) -> BundleFacts:
     return BundleFacts(
         site=checked_word(manifest.site, "site"),
         concept=checked_word(manifest.concept, "concept"),
-        class_word=checked_text(
-            manifest.class_word, "class word", max_characters=MAX_CLASS_WORD_CHARACTERS
-        ),
+        class_word=checked_class_word(manifest.class_word),
         licence=checked_text(
             manifest.licence, "licence", max_characters=MAX_LICENCE_CHARACTERS
         ),

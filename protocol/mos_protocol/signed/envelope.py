@@ -8,9 +8,9 @@ so that a release can never pass as a bundle, whatever its bytes. The envelope i
 verified before anything in its payload is read. The key id is only a hint which key to
 try: whoever changes it makes the signature fail.
 
-A release's envelope may carry endorsements, by which the centre's earlier keys name the
-one that signed (`mos_protocol.signed.succession`). They are envelopes of their
-own, and the manifest holds their digest. No other envelope has any.
+What the centre signs, releases and calls, may carry endorsements, by which its earlier
+keys name the one that signed (`mos_protocol.signed.succession`). They are envelopes of
+their own; a release's manifest holds their digest. No other envelope has any.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,8 @@ RELEASE_TYPE: Final = "application/vnd.mix-of-show.release+protobuf"
 REQUEST_TYPE: Final = "application/vnd.mix-of-show.enrolment-request+protobuf"
 WITHDRAWAL_TYPE: Final = "application/vnd.mix-of-show.withdrawal+protobuf"
 ROTATION_TYPE: Final = "application/vnd.mix-of-show.key-rotation+protobuf"
+CALL_TYPE: Final = "application/vnd.mix-of-show.call+protobuf"
+ANSWER_TYPE: Final = "application/vnd.mix-of-show.answer+protobuf"
 ENDORSEMENT_TYPE: Final = "application/vnd.mix-of-show.key-endorsement+protobuf"
 
 MAX_ENVELOPE_BYTES: Final = 4 * 2**20
@@ -100,7 +102,7 @@ def open_envelope(content: bytes, *, endorsed: bool = False) -> Sealed:
 
     Args:
         content: The envelope.
-        endorsed: Whether it may carry endorsements, as a release's does.
+        endorsed: Whether it may carry endorsements, as a release's and a call's do.
 
     Raises:
         MalformedError: not an envelope, or not one of that kind.

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Final
 
 from mos_protocol.encoding.canonical import (
     SCHEMA,
+    checked_class_word,
     checked_digits,
-    checked_text,
     checked_word,
     digest_of,
     parse,
@@ -26,7 +26,6 @@ from mos_protocol.errors import MalformedError
 from mos_protocol.manifest_pb2 import ReleasedConcept as ReleasedConceptMessage
 from mos_protocol.manifest_pb2 import ReleaseManifest
 from mos_protocol.signed import blob
-from mos_protocol.signed.bundle import MAX_CLASS_WORD_CHARACTERS
 from mos_protocol.signed.envelope import RELEASE_TYPE, Sealed, seal
 from mos_protocol.signed.keys import SigningKey, VerifyKey
 from mos_protocol.signed.signed_file import SignedFile
@@ -232,6 +231,15 @@ def release_facts(manifest_bytes: bytes) -> ReleaseFacts:
     )
 
 
+def release_version(manifest_bytes: bytes) -> int:
+    """The version in a release's manifest.
+
+    Raises:
+        MalformedError: it is no manifest of a release.
+    """
+    return parse(ReleaseManifest, manifest_bytes, "a release's manifest").version
+
+
 def check_endorsements(sealed: Sealed, facts: ReleaseFacts) -> None:
     """Compare an envelope's endorsements with what the manifest says of them.
 
@@ -283,9 +291,7 @@ def _from_message(message: ReleasedConceptMessage) -> ReleasedConcept:
     return ReleasedConcept(
         site=checked_word(message.site, "site"),
         concept=checked_word(message.concept, "concept"),
-        class_word=checked_text(
-            message.class_word, "class word", max_characters=MAX_CLASS_WORD_CHARACTERS
-        ),
+        class_word=checked_class_word(message.class_word),
         signer=checked_digits(message.signer, "signer"),
         bundle_sha256=digest_of(message.bundle_sha256, "bundle"),
     )

@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from mos_model.base_files import read_inventory
 from mos_runtime.journal import Journal
-from mos_server.federation.carrier import ConversationSettings
+from mos_server.federation.carrier import Carrier, ConversationSettings
 from mos_server.federation.conversation import Conversation
 from mos_server.federation.desk import Desk
 from mos_server.federation.flower_carrier import FlowerCarrier
@@ -32,7 +32,7 @@ _TOUCH_EVERY_SECONDS: Final = 5.0
 def main(grid: Grid, context: Context) -> None:
     """Serve until Flower stops the run."""
     with crashes_noted(CentreHome.open().flower / JOURNAL_FILE):
-        _serve(grid, context.run_config)
+        _serve(FlowerCarrier(grid, context.run_id), context.run_config)
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def crashes_noted(journal: Path) -> Iterator[None]:
         raise
 
 
-def _serve(grid: Grid, run: Mapping[str, Any]) -> None:
+def _serve(carrier: Carrier, run: Mapping[str, Any]) -> None:
     home = CentreHome.open()
     settings = ConversationSettings(
         wait_seconds=float(run["wait-seconds"]),
@@ -56,11 +56,11 @@ def _serve(grid: Grid, run: Mapping[str, Any]) -> None:
     )
     journal_path = home.flower / JOURNAL_FILE
     worker = FusionWorker(home, str(run["base"]), journal_path, str(run["device"]))
-    converse(grid, home, worker, settings, journal_path)
+    converse(carrier, home, worker, settings, journal_path)
 
 
 def converse(
-    grid: Grid,
+    carrier: Carrier,
     home: CentreHome,
     worker: FusionWorker,
     settings: ConversationSettings,
@@ -69,7 +69,7 @@ def converse(
     """Talk to the sites until the conversation is finished.
 
     Args:
-        grid: Flower's, on which messages go out.
+        carrier: Carries messages.
         home: The centre's.
         worker: Where fusion runs.
         settings: Of the conversation.
@@ -77,9 +77,7 @@ def converse(
     """
     registry, journal = Registry(home), Journal(journal_path)
     desk = Desk(registry, read_inventory(worker.base))
-    conversation = Conversation(
-        registry, desk, FlowerCarrier(grid), worker, settings, journal
-    )
+    conversation = Conversation(registry, desk, carrier, worker, settings, journal)
     home.flower.mkdir(parents=True, exist_ok=True)
     journal.write("serving")
     touched_at = float("-inf")

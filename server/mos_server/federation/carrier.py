@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from mos_protocol.messages import Offer, PlainDict, TuneAsk, Verdict
+from mos_protocol.messages import Offer, TuneAsk, Verdict
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,26 @@ class Reply:
     """What came back for one message."""
 
     message_id: str
-    values: PlainDict | None = None
+    envelope: bytes = b""
+    """Of the site's answer, not verified."""
+
     blob: bytes | None = None
     error: str = ""
-    """Set where the site could not answer; nothing else is then."""
+    """Set where the site could not answer; nothing else is then. It is not signed."""
 
-    bytes: int = 0
-    """Size of the whole content."""
+    @property
+    def size(self) -> int:
+        """Bytes of the envelope and the blob."""
+        return len(self.envelope) + len(self.blob or b"")
 
 
 @runtime_checkable
 class Carrier(Protocol):
     """Carries messages to nodes; never waits for one."""
+
+    @property
+    def run(self) -> int:
+        """Flower's id of the run that the messages belong to."""
 
     def nodes(self) -> Mapping[int, bytes]:
         """The nodes that are connected, each with its public key (PEM)."""
@@ -37,7 +45,7 @@ class Carrier(Protocol):
         self,
         node: int,
         action: str,
-        values: PlainDict | None,
+        envelope: bytes,
         blob: bytes | None,
         *,
         ttl_seconds: float,
@@ -116,6 +124,9 @@ class Flight:
     deadline: float
     """On the conversation's own clock, seconds."""
 
+    call: str = ""
+    """SHA-256 of the signed call, which the answer must name."""
+
     digest: str = ""
     """Of the bundle asked for."""
 
@@ -136,7 +147,8 @@ class Node:
     node_id: int
     site: str = ""
     key_id: str = ""
-    """Of the site's key: from the node's own key where nodes show one."""
+    """Of the site's key: the one enrolled with the node's key where nodes show one,
+    else the one that signed the last answer."""
 
     met: bool = False
     """Whether it has said who it is."""

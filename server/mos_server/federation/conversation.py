@@ -37,7 +37,7 @@ from mos_protocol.messages import (
 from mos_protocol.signed.bundle import MAX_BUNDLE_BYTES
 from mos_runtime.errors import MosError
 from mos_runtime.journal import Journal
-from mos_server.errors import CentreError
+from mos_server.federation.calls import Calls
 from mos_server.federation.carrier import (
     Carrier,
     ConversationSettings,
@@ -83,6 +83,7 @@ class Conversation:
         """
         self._registry, self._desk, self._carrier = registry, desk, carrier
         self._settings, self._journal, self._clock = settings, journal, clock
+        self._calls = Calls(registry, carrier.run)
         self._clerk = FusionClerk(registry, fuser, settings, journal, clock)
         self._nodes: dict[int, Node] = {}
         self._strangers: set[int] = set()
@@ -157,31 +158,27 @@ class Conversation:
                 node.failures = 0
 
     def _take(self, node: Node, flight: Flight, reply: Reply) -> None:
+        answered = self._calls.open(node, flight, reply)
+        values = answered.values
         if flight.action == QUERY_SYNC:
             told = {verdict.digest for verdict in flight.verdicts}
             node.verdicts = [v for v in node.verdicts if v.digest not in told]
             self._registry.bundles.note_told(told)
-            self._synced(node, SyncAnswer.from_dict(reply.values or {}))
+            self._synced(node, answered.signer, SyncAnswer.from_dict(values))
         elif flight.action == QUERY_COLLECT:
-            self._collected(node, flight.digest, reply.blob or b"")
+            self._collected(node, flight.digest, answered.blob or b"")
         elif flight.action == QUERY_DELIVER:
-            answer = DeliverAnswer.from_dict(reply.values or {})
-            self._delivered(node, flight.version, answer)
+            self._delivered(node, flight.version, DeliverAnswer.from_dict(values))
         elif flight.action == TRAIN_TUNE:
-            self._tuned(node, flight, TuneAnswer.from_dict(reply.values or {}))
+            self._tuned(node, flight, TuneAnswer.from_dict(values))
         if self._settings.sites:
             self._journal.write(
-                "received", site=node.site, action=flight.action, bytes=reply.bytes
+                "received", site=node.site, action=flight.action, bytes=reply.size
             )
 
-    def _synced(self, node: Node, answer: SyncAnswer) -> None:
-        if self._settings.bind_nodes and not self._may_speak_for(node, answer.key_id):
-            raise CentreError(
-                f"the node of {node.site} speaks for another key; it enrolled with "
-                f"{node.key_id[:12]}"
-            )
-        known = self._registry.membership.known().get(answer.key_id)
-        node.key_id = answer.key_id
+    def _synced(self, node: Node, signer: str, answer: SyncAnswer) -> None:
+        known = self._registry.membership.known().get(signer)
+        node.key_id = signer
         node.site = known.name if known else answer.site[:64]
         if not node.met:
             node.met = True
@@ -191,15 +188,6 @@ class Conversation:
         node.release = answer.release_version
         if not self._consider(node, answer.offers):
             node.not_before = self._clock() + self._settings.rest_seconds
-
-    def _may_speak_for(self, node: Node, key_id: str) -> bool:
-        """Whether a key is the one that a node is known by, or the same site's."""
-        following = {
-            s.key.key_id: s.successor for s in self._registry.membership.sites()
-        }
-        line = {node.key_id, following.get(node.key_id, "")}
-        line |= {older for older, newer in following.items() if newer == node.key_id}
-        return key_id in line - {""}
 
     def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
         """Note what is to be collected or told; whether there is anything."""
@@ -359,10 +347,11 @@ class Conversation:
         whole = seconds + settings.grace_seconds
         # Where a deadline may move, the message must outlive it.
         lives = settings.tune_seconds if settings.sites else whole
+        call = self._calls.sign(node, action, values, blob, ttl_seconds=lives)
         message_id = self._carrier.send(
-            node.node_id, action, values, blob, ttl_seconds=lives
+            node.node_id, action, call.envelope, blob, ttl_seconds=lives
         )
-        flight = Flight(message_id, action, self._clock() + whole)
+        flight = Flight(message_id, action, self._clock() + whole, call.digest)
         if message_id:
             node.flight = flight
         else:

@@ -19,8 +19,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from mos_protocol.errors import MalformedError
-from mos_protocol.flower_records import blob_of, content_bytes, to_records, values_of
-from mos_protocol.messages import BLOB_KEY, CONFIG_KEY, PlainDict
+from mos_protocol.flower_records import blob_of, envelope_of, to_records
 from mos_server.federation.carrier import Reply
 
 _LOOK_FOR_NODES_EVERY_SECONDS: Final = 1.0
@@ -33,12 +32,22 @@ _PULLS_PER_SECOND: Final = 50
 class FlowerCarrier:
     """Carries our messages over a Flower grid."""
 
-    def __init__(self, grid: Grid) -> None:
-        """A carrier for one run."""
-        self._grid = grid
+    def __init__(self, grid: Grid, run: int) -> None:
+        """A carrier for one run.
+
+        Args:
+            grid: Flower's.
+            run: Flower's id of the run.
+        """
+        self._grid, self._run = grid, run
         self._nodes: dict[int, bytes] = {}
         self._looked_at = float("-inf")
         self._pulls: dict[str, _Pull] = {}
+
+    @property
+    def run(self) -> int:
+        """Flower's id of the run that the messages belong to."""
+        return self._run
 
     def nodes(self) -> Mapping[int, bytes]:
         """The nodes that are connected, each with its public key (PEM)."""
@@ -55,13 +64,13 @@ class FlowerCarrier:
         self,
         node: int,
         action: str,
-        values: PlainDict | None,
+        envelope: bytes,
         blob: bytes | None,
         *,
         ttl_seconds: float,
     ) -> str:
         """Send one message; its id, or "" where Flower did not take it."""
-        content = to_records(values, blob)
+        content = to_records(envelope, blob)
         message = Message(content, node, action, ttl=ttl_seconds)
         return next(iter(self._grid.push_messages([message])), "")
 
@@ -125,12 +134,7 @@ def reply_of(message: Message, message_id: str) -> Reply:
         return Reply(message_id, error=shown if shown.isprintable() else repr(shown))
     content = message.content
     try:
-        return Reply(
-            message_id,
-            values=values_of(content) if CONFIG_KEY in content else None,
-            blob=blob_of(content) if BLOB_KEY in content else None,
-            bytes=content_bytes(content),
-        )
+        return Reply(message_id, envelope_of(content), blob_of(content))
     except MalformedError as error:
         return Reply(message_id, error=str(error))
 

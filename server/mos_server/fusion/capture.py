@@ -89,7 +89,7 @@ def sample_recorded(
         on_step: Called after every sampling step.
     """
     named = [encoder.tokenize(prompt).concept_positions() for prompt in prompts]
-    stacked, negative = encoded.stacked(), encoder.encode([""]).stacked()
+    stacked, negative = encoded.stacked(), encoder.encode([None]).stacked()
     guided = settings.guidance > 1
     pipeline = base.pipeline
     kept_scheduler = pipeline.scheduler
@@ -137,11 +137,11 @@ def sample_recorded(
 def _pooled(
     encoder: PromptEncoder, encoded: EncodedPrompts, batch: slice
 ) -> dict[str, Any]:
-    """SDXL's pooled text, for the prompts and for the empty one."""
+    """SDXL's pooled text, for the prompts and for no prompt."""
     if encoded.pooled is None:
         return {}
     pooled = encoded.pooled[batch]
-    empty = encoder.encode([""]).pooled
+    empty = encoder.encode([None]).pooled
     assert empty is not None
     return {
         "pooled_prompt_embeds": pooled,

@@ -3,6 +3,7 @@
 import json
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ SUPERLINK_LOG: Final = "superlink.log"
 CONNECTION: Final = "centre"
 """What Flower's configuration calls it."""
 
+_PROGRAM: Final = (sys.executable, "-m", f"{__package__}.superlink_process")
 _LOOK_EVERY_SECONDS: Final = 0.3
 _START_SECONDS: Final = 90.0
 """Without an answer and without any computing, after which it is taken for dead."""
@@ -59,7 +61,7 @@ class SuperLink:
         self._certificates = certificates
         self._log = folder / SUPERLINK_LOG
         self._write_connection(folder)
-        command = [flower_program("flower-superlink"), *arguments]
+        command = [*_PROGRAM, *arguments]
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--disable-runtime-dependency-installation"]
         if certificates is None:

@@ -10,25 +10,22 @@ V_rand, the second V_class; plain LoRA has one row a word instead of L.
 
 Scale trap: the reference computes dW = alpha * up @ down and does not divide by the
 rank. alpha is 1 in all its options and is not in the file; it is honoured where it is.
-
-A pickle is read by `torch.load(weights_only=True)` alone, and only out of a zip whose
-entries are not compressed, so that a small file cannot become a large one.
 """
 
-import io
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from mos_model.errors import ConceptError
-from mos_model.interop.lora_files import pairs_of
+from mos_model.interop.lora_files import one_number, pairs_of
 from mos_model.interop.pairs import ForeignPair
 from mos_model.inventory import Inventory
+
+_PARTS: Final = ("new_concept_embedding", "text_encoder", "unet")
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,18 @@ class ReferenceFile:
     pairs: Mapping[str, ForeignPair]
 
 
-def read_reference(content: bytes, inventory: Inventory) -> ReferenceFile:
-    """Read the reference's `.pth`.
+def is_reference(table: Mapping[str, Any]) -> bool:
+    """Whether a file's table has the reference's three parts."""
+    return all(isinstance(_params(table).get(part), dict) for part in _PARTS)
+
+
+def read_reference(table: Mapping[str, Any], inventory: Inventory) -> ReferenceFile:
+    """Read the reference's `.pth`, of which `is_reference` is true.
 
     Raises:
-        ConceptError: not such a file, or it holds more than tensors.
+        ConceptError: it holds more than tensors, or half of them.
     """
-    params = _unpickled(content)
-    params = params.get("params", params)
-    parts = ("new_concept_embedding", "text_encoder", "unet")
-    if not isinstance(params, dict) or not all(
-        isinstance(params.get(part), dict) for part in parts
-    ):
-        raise ConceptError(f"not the reference's ED-LoRA, which has {', '.join(parts)}")
+    params = _params(table)
     tensors = {
         f"{component}.{key}": tensor
         for component in ("text_encoder", "unet")
@@ -72,33 +68,16 @@ def read_reference(content: bytes, inventory: Inventory) -> ReferenceFile:
     return ReferenceFile(name, words, pairs)
 
 
-def _unpickled(content: bytes) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise ConceptError(f"not a whole .pth file of torch.save: {error}") from error
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ConceptError("its parts are compressed, which torch.save never does")
-    try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a crafted pickle brings the reader to raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConceptError(
-            f"not a file of plain tensors, and nothing else is opened: {reason[:200]}"
-        ) from error
-    if not isinstance(found, dict):
-        raise ConceptError("not the reference's ED-LoRA: no table of tensors")
-    return found
+def _params(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    params = table.get("params", table)
+    return params if isinstance(params, dict) else {}
 
 
 def _alpha(tensors: Mapping[str, Any], layer: str) -> float:
-    told = tensors.get(f"{layer}.alpha", 1.0)
-    if isinstance(told, Tensor) and told.numel() == 1:
-        return float(told)
-    if not isinstance(told, int | float):
-        raise ConceptError(f"layer {layer}: alpha is not one number")
-    return float(told)
+    alpha = tensors.get(f"{layer}.alpha", 1.0)
+    if type(alpha) is float:
+        alpha = torch.tensor(alpha)
+    return one_number(layer, alpha)
 
 
 def _words(table: Mapping[Any, Any]) -> tuple[str, tuple[Tensor, ...]]:

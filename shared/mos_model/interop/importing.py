@@ -10,10 +10,11 @@ from typing import Any, Final
 from mos_model.base_files import read_inventory
 from mos_model.concept import Concept, ConceptFacts
 from mos_model.errors import BaseMismatchError, ConceptError
-from mos_model.interop.edlora import read_reference
+from mos_model.interop.edlora import is_reference, read_reference
 from mos_model.interop.lora_files import read_lora
+from mos_model.interop.opening import ForeignFile, open_foreign
 from mos_model.interop.pairs import ImportedLora, to_lora
-from mos_model.interop.words import Rows, completed, read_words, spread
+from mos_model.interop.words import Rows, completed, read_words, spread, unbundled
 from mos_model.inventory import Inventory
 from mos_model.names import checked_name
 from mos_runtime.files import read_whole
@@ -23,11 +24,18 @@ MAX_FOREIGN_BYTES: Final = 2 * 2**30
 
 MAX_WORDS_BYTES: Final = 4 * 2**20
 _MAX_CONFIG_BYTES: Final = 2**20
+_MAX_MESSAGE_CHARACTERS: Final = 600
+_FOLDER_FILES: Final = tuple(
+    f"{stem}.{suffix}"
+    for suffix in ("safetensors", "bin")
+    for stem in ("adapter_model", "pytorch_lora_weights")
+)
+"""What PEFT and diffusers write into a folder, whatever is in it."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A concept made of a foreign file, and what the file did not tell."""
+    """A concept made of a foreign file, and what the file lacked."""
 
     concept: Concept
     dropped: tuple[str, ...]
@@ -50,16 +58,17 @@ def import_concept(
     drop_extra: bool = False,
     licence: str = "",
 ) -> Imported:
-    """Read the reference's `.pth`, or a LoRA of kohya, PEFT or diffusers.
+    """Read the reference's `.pth`, or a LoRA of kohya, ComfyUI, PEFT or diffusers.
 
     Args:
-        path: `*.pth`, `*.pt` or `*.bin` is read as the reference's, anything else as
-            safetensors. Nothing else is opened.
+        path: A safetensors file, a file of `torch.save`, or a folder of PEFT or
+            diffusers that holds one.
         base: The base it was made for.
         class_word: What the concept is one of; its vectors stand in for words that
             the file lacks.
-        name: The concept's name; by default of the file's words, or of the file.
-        words: A safetensors file of words, for a LoRA that has none.
+        name: The concept's name; by default of the file's words, or of the file, or
+            of its folder where the file's name is every folder's.
+        words: A file of words (a textual inversion), for a LoRA that has none.
         drop_extra: Leave out what a concept has no place for.
         licence: Recorded in the concept.
 
@@ -70,20 +79,17 @@ def import_concept(
         StorageError: the file is missing or too large.
     """
     inventory = read_inventory(base)
-    content = read_whole(path, what="a LoRA", max_bytes=MAX_FOREIGN_BYTES)
+    path = _weights(path)
+    file = _open(path, "a LoRA", MAX_FOREIGN_BYTES)
     try:
-        if path.suffix.lower() in (".pth", ".pt", ".bin"):
-            found, lora, rows = _reference(content, inventory, drop_extra)
-        else:
-            pairs = read_lora(content, inventory, adapter=_adapter_config(path))
-            lora = to_lora(pairs, inventory, drop_extra=drop_extra, whole=False)
-            found, rows = _plain(path.stem), {}
+        read = _reference if is_reference(file.table) else _plain_lora
+        found, lora, rows = read(file, path, inventory, drop_extra)
     except (ConceptError, BaseMismatchError) as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise _about(path, error) from error
     if words is not None:
         rows = _words(words, inventory)
     facts = ConceptFacts(
-        checked_name(name or found, "concept"),
+        checked_name(name or found or _name_of(path), "concept"),
         class_word,
         inventory.base,
         lora.rank,
@@ -94,29 +100,85 @@ def import_concept(
     return Imported(concept, lora.dropped, lora.absent, bool(rows))
 
 
+Read = tuple[str, ImportedLora, dict[str, Rows]]
+"""A name or "", the factors, and the words where the file has them."""
+
+
 def _reference(
-    content: bytes, inventory: Inventory, drop_extra: bool
-) -> tuple[str, ImportedLora, dict[str, Rows]]:
+    file: ForeignFile, path: Path, inventory: Inventory, drop_extra: bool
+) -> Read:
     if len(inventory.embedding_widths) != 1:
         raise BaseMismatchError(
             "the reference's ED-LoRA is for Stable Diffusion 1.x, "
             f"{inventory.label!r} has two text encoders"
         )
-    file = read_reference(content, inventory)
-    lora = to_lora(file.pairs, inventory, drop_extra=drop_extra, whole=True)
-    return file.name, lora, {"text_encoder": spread(file.words, inventory)}
+    found = read_reference(file.table, inventory)
+    lora = to_lora(found.pairs, inventory, drop_extra=drop_extra, whole=True)
+    return found.name, lora, {"text_encoder": spread(found.words, inventory)}
+
+
+def _plain_lora(
+    file: ForeignFile, path: Path, inventory: Inventory, drop_extra: bool
+) -> Read:
+    if "mos" in file.metadata:
+        raise ConceptError(
+            "a concept or a release of ours already; use it as it is, with `sample "
+            "--concept`, `share` or `fuse`"
+        )
+    tensors, name, bundled = unbundled(file.tensors())
+    pairs = read_lora(
+        tensors, inventory, metadata=file.metadata, adapter=_adapter_config(path)
+    )
+    lora = to_lora(pairs, inventory, drop_extra=drop_extra, whole=False)
+    return _plain(name), lora, read_words(bundled, inventory) if bundled else {}
 
 
 def _words(path: Path, inventory: Inventory) -> dict[str, Rows]:
-    content = read_whole(path, what="a file of words", max_bytes=MAX_WORDS_BYTES)
+    file = _open(path, "a file of words", MAX_WORDS_BYTES)
     try:
-        return read_words(content, inventory)
+        return read_words(file.tensors(), inventory)
     except (ConceptError, BaseMismatchError) as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise _about(path, error) from error
+
+
+def _open(path: Path, what: str, max_bytes: int) -> ForeignFile:
+    content = read_whole(path, what=what, max_bytes=max_bytes)
+    try:
+        return open_foreign(content)
+    except ConceptError as error:
+        raise _about(path, error) from error
+
+
+def _about(
+    path: Path, error: ConceptError | BaseMismatchError
+) -> ConceptError | BaseMismatchError:
+    """The error with the file's name; what the file wrote into it is made printable."""
+    text = "".join(c if c.isprintable() else "?" for c in str(error))
+    return type(error)(f"{path}: {text[:_MAX_MESSAGE_CHARACTERS]}")
+
+
+def _weights(path: Path) -> Path:
+    """The file itself, or the one in a folder of PEFT or diffusers."""
+    if not path.is_dir():
+        return path
+    found = [path / name for name in _FOLDER_FILES if (path / name).is_file()]
+    if not found:
+        raise ConceptError(
+            f"{path}: a folder without {' or '.join(_FOLDER_FILES[:2])}; pass the "
+            "LoRA's file"
+        )
+    return found[0]
+
+
+def _name_of(path: Path) -> str:
+    """A default name: the file's, or its folder's where the file's says nothing."""
+    if path.name in _FOLDER_FILES:
+        return _plain(path.absolute().parent.name)
+    return _plain(path.stem)
 
 
 def _adapter_config(path: Path) -> Mapping[str, Any] | None:
-    """PEFT's settings beside its weights, where they are."""
+    """PEFT's settings, which it writes next to the weights."""
     beside = path.with_name("adapter_config.json")
     if not beside.is_file():
         return None

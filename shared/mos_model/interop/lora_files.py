@@ -1,4 +1,4 @@
-"""LoRA safetensors files of kohya's scripts, PEFT and diffusers, read.
+"""LoRA files of kohya's scripts, ComfyUI, PEFT and diffusers, read.
 
 Keys end in one of these; what stands before is the layer (see `spelling`):
 
@@ -9,22 +9,20 @@ Keys end in one of these; what stands before is the layer (see `spelling`):
 
 The update's scale is alpha / r. alpha is a key of its own (kohya), an entry of the
 header's `lora_adapter_metadata` (diffusers), of `adapter_config.json` beside the file
-(PEFT), or, where none is told, r.
+(PEFT), or, where none of these has it, r (see `peft_settings`).
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor
 
-from mos_model.errors import ConceptError
+from mos_model.errors import BaseMismatchError, ConceptError
+from mos_model.file_kinds import BASES, family_of, kind_of
 from mos_model.interop.pairs import ForeignPair, check_numbers
-from mos_model.interop.spelling import dotted_name, kohya_table
+from mos_model.interop.peft_settings import PeftSettings
+from mos_model.interop.spelling import dotted_name, spelling_table
 from mos_model.inventory import Inventory
 
 _OLD: Final = re.compile(r"\.to_(q|k|v|out)_lora\.(down|up)\.weight$")
@@ -42,58 +40,58 @@ _SUFFIXES: Final = {
     ".lora_linear_layer.up.weight": "up",
     ".alpha": "alpha",
 }
-_OTHER_METHODS: Final = {
-    "hada_": "LoHa",
-    "lokr_": "LoKr",
-    "dora_scale": "DoRA",
-    "lora_magnitude_vector": "DoRA",
-    "lora_mid": "LoCon with a middle factor",
-    "oft_": "OFT",
-    "bundle_emb": "a LoRA with bundled embeddings",
-}
 
 
 def read_lora(
-    content: bytes, inventory: Inventory, *, adapter: Mapping[str, Any] | None = None
+    tensors: Mapping[str, Tensor],
+    inventory: Inventory,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    adapter: Mapping[str, Any] | None = None,
 ) -> dict[str, ForeignPair]:
-    """The pairs of a safetensors LoRA by canonical module name.
+    """The pairs of a LoRA file by canonical module name.
 
     Args:
-        content: The file.
+        tensors: The file's, by key.
         inventory: The base's projections, whose names tell kohya's apart.
+        metadata: The file's header.
         adapter: What `adapter_config.json` beside a PEFT file says.
 
     Raises:
-        ConceptError: not safetensors, no LoRA, another method than LoRA, half a pair,
-            or a scale that is not told.
+        ConceptError: no LoRA, another method than LoRA, half a pair, or a scale that
+            is not known.
+        BaseMismatchError: a LoRA for another family of models than the base's.
     """
-    try:
-        tensors = load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ConceptError(f"not a whole safetensors file: {error}") from error
-    settings = _Settings(_adapter_metadata(content), adapter)
-    return pairs_of(tensors, inventory, settings.alpha)
+    settings = PeftSettings(metadata or {}, adapter)
+    kind = kind_of(tensors)
+    if kind is not None and kind.way_out == BASES:
+        raise BaseMismatchError(f"{kind.what}; {inventory.label!r} is not: {BASES}")
+    if kind is not None:
+        raise ConceptError(str(kind))
+    pairs = pairs_of(tensors, inventory, settings.alpha)
+    _check_family(pairs, inventory)
+    return pairs
 
 
 def pairs_of(
-    tensors: Mapping[str, Any], inventory: Inventory, alpha_told: Any
+    tensors: Mapping[str, Any], inventory: Inventory, alpha_of: Any
 ) -> dict[str, ForeignPair]:
     """Sort a file's tensors into pairs.
 
     Args:
         tensors: Key -> tensor.
         inventory: The base's projections.
-        alpha_told: (spelled layer, rank) -> alpha where the layer has no key for it.
+        alpha_of: (spelled layer, rank) -> alpha where the layer has no key for it.
 
     Raises:
         ConceptError: a key that belongs to no pair, or half a pair.
     """
-    kohya = kohya_table(inventory)
+    table = spelling_table(inventory)
     parts: dict[str, dict[str, Any]] = {}
     spelled: dict[str, str] = {}
     for key, tensor in tensors.items():
         layer, part = _taken_apart(key)
-        name = kohya.get(layer) or dotted_name(layer)
+        name = table.get(layer) or dotted_name(layer)
         if part in parts.setdefault(name, {}):
             raise ConceptError(f"layer {name} is there twice, once as {key}")
         parts[name][part] = tensor
@@ -105,19 +103,28 @@ def pairs_of(
                 raise ConceptError(f"layer {name}: its {part} factor is missing")
         rank = _rank(name, own["down"])
         alpha = (
-            _number(name, own["alpha"])
+            one_number(name, own["alpha"])
             if "alpha" in own
-            else alpha_told(spelled[name], rank)
+            else alpha_of(spelled[name], rank)
         )
         pairs[name] = ForeignPair(own["down"], own["up"], alpha / rank)
     return pairs
 
 
+def _check_family(pairs: Mapping[str, ForeignPair], inventory: Inventory) -> None:
+    """Refuse a LoRA for one Stable Diffusion on another."""
+    found = family_of({name: pair.down.shape[1] for name, pair in pairs.items()})
+    own = family_of({name: shape[1] for name, shape in inventory.projections.items()})
+    if found and found != own:
+        base = f"an {own} base" if own.startswith("S") else "another kind of base"
+        raise BaseMismatchError(
+            f"a LoRA for {found}; {inventory.label!r} is {base}: pass one of {found} "
+            "with --base"
+        )
+
+
 def _taken_apart(key: str) -> tuple[str, str]:
     """The layer as spelled, and "down", "up" or "alpha"."""
-    for mark, method in _OTHER_METHODS.items():
-        if mark in key:
-            raise ConceptError(f"{key}: this is {method}; only plain LoRA is read")
     old = _OLD.search(key)
     if old is not None:
         before = key[: old.start()]
@@ -137,67 +144,14 @@ def _rank(name: str, down: Any) -> int:
     return int(down.shape[0])
 
 
-def _number(name: str, alpha: Any) -> float:
+def one_number(name: str, alpha: Any) -> float:
+    """A layer's alpha.
+
+    Raises:
+        ConceptError: not one finite number.
+    """
     if not isinstance(alpha, Tensor) or alpha.numel() != 1:
         raise ConceptError(f"layer {name}: alpha is not one number")
-    if not alpha.dtype.is_floating_point:
+    if not alpha.dtype.is_floating_point and not alpha.dtype.is_complex:
         alpha = alpha.float()
     return float(check_numbers(f"layer {name}: alpha", alpha))
-
-
-class _Settings:
-    """What a PEFT config says of alpha, from either of its two places."""
-
-    def __init__(
-        self, metadata: Mapping[str, Any], adapter: Mapping[str, Any] | None
-    ) -> None:
-        self._metadata, self._adapter = metadata, adapter
-
-    def alpha(self, layer: str, rank: int) -> float:
-        """What a layer without a key for it has; r where nothing is told."""
-        component, _, rest = layer.partition(".")
-        if layer.startswith("base_model.model."):
-            if self._adapter is None:
-                raise ConceptError(
-                    "a PEFT file tells its scale in adapter_config.json, which does "
-                    "not lie beside it"
-                )
-            config, rest = self._adapter, layer.removeprefix("base_model.model.")
-        else:
-            mark = f"{component}."
-            told = self._metadata.items()
-            config = {k.removeprefix(mark): v for k, v in told if k.startswith(mark)}
-        if config.get("use_dora"):
-            raise ConceptError("this is DoRA; only plain LoRA is read")
-        alpha = _matching(config.get("alpha_pattern") or {}, rest)
-        alpha = config.get("lora_alpha", rank) if alpha is None else alpha
-        if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-            raise ConceptError(f"layer {layer}: alpha is {alpha!r}, no number")
-        # rank-stabilised LoRA (arXiv:2312.03732) divides by sqrt(r).
-        return float(alpha) * (math.sqrt(rank) if config.get("use_rslora") else 1.0)
-
-
-def _matching(pattern: Any, layer: str) -> Any:
-    """PEFT's patterns are suffixes, or regular expressions, which are not run here."""
-    if not isinstance(pattern, Mapping):
-        raise ConceptError("alpha_pattern is no object")
-    for suffix, alpha in pattern.items():
-        plain = str(suffix).removeprefix("^")
-        if re.search(r"[^\w.-]", plain):
-            raise ConceptError(f"alpha_pattern {plain[:80]!r}: not a layer's name")
-        if layer == plain or layer.endswith(f".{plain}"):
-            return alpha
-    return None
-
-
-def _adapter_metadata(content: bytes) -> Mapping[str, Any]:
-    """The header's `lora_adapter_metadata`, as diffusers writes it, of a whole file."""
-    length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    try:
-        told = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise ConceptError("lora_adapter_metadata in the header is no JSON") from error
-    if not isinstance(told, dict):
-        raise ConceptError("lora_adapter_metadata in the header is no object")
-    return told

@@ -7,10 +7,12 @@ attentions.1.transformer_blocks.0.attn1.to_out.0`:
     unet.down_blocks.0.….attn1.processor.to_out_lora       diffusers before 0.22
     lora_unet_down_blocks_0_attentions_1_…_attn1_to_out_0  kohya, ComfyUI, A1111
     lora_unet_input_blocks_2_1_…_attn1_to_out_0            kohya on SDXL
+    diffusion_model.input_blocks.2.1.….attn1.to_out.0      ComfyUI
 
 Text encoders are `text_encoder.text_model.…` or `lora_te_text_model_…`; of two, kohya's
-are `lora_te1_…` and `lora_te2_…`. Underscores cannot be taken apart again, so kohya's
-names are looked up in a table made from the base's own.
+are `lora_te1_…` and `lora_te2_…`. ComfyUI's are `text_encoders.clip_l.transformer.
+text_model.…`, with `clip_g` for XL's second and `clip_h` for SD 2.x. Underscores cannot
+be taken apart again, so kohya's names are looked up in a table of the base's own.
 """
 
 import re
@@ -25,6 +27,11 @@ _ATTENTION: Final = re.compile(
 _COMPONENTS: Final = ("unet.", "text_encoder.", "text_encoder_2.")
 _UNET_BLOCKS: Final = ("down_blocks.", "mid_block.", "up_blocks.")
 _TEXT_BLOCKS: Final = ("text_model.", "encoder.layers.")
+_COMFY_ENCODERS: Final = {
+    "clip_l.transformer.": "text_encoder.",
+    "clip_h.transformer.": "text_encoder.",
+    "clip_g.transformer.": "text_encoder_2.",
+}
 _BLOCK: Final = re.compile(r"(down_blocks|up_blocks)\.(\d+)\.attentions\.(\d+)\.(.+)")
 
 
@@ -53,14 +60,15 @@ def kohya_name(module: str, *, two_encoders: bool) -> str:
     return f"lora_{which[component]}_text_model_{flat}"
 
 
-def kohya_table(inventory: Inventory) -> dict[str, str]:
-    """Every kohya spelling of a base's projections -> the canonical name."""
+def spelling_table(inventory: Inventory) -> dict[str, str]:
+    """Every kohya and ComfyUI spelling of a base's projections -> its own name."""
     two = len(inventory.embedding_widths) > 1
     table = {kohya_name(m, two_encoders=two): m for m in inventory.projections}
     for module in inventory.projections:
         if module.startswith("unet."):
-            flat = _original_name(module, inventory).replace(".", "_")
-            table.setdefault(f"lora_unet_{flat}", module)
+            original = _original_name(module, inventory)
+            table.setdefault(f"lora_unet_{original.replace('.', '_')}", module)
+            table[f"diffusion_model.{original}"] = module
     return table
 
 
@@ -72,6 +80,10 @@ def dotted_name(spelled: str) -> str:
             without a component, as files of one model alone have it.
     """
     name = spelled.removeprefix("base_model.model.").replace(".processor.", ".")
+    name = name.removeprefix("diffusion_model.").removeprefix("text_encoders.")
+    for theirs, ours in _COMFY_ENCODERS.items():
+        if name.startswith(theirs):
+            name = f"{ours}{name.removeprefix(theirs)}"
     if name.startswith(_UNET_BLOCKS):
         name = f"unet.{name}"
     elif name.startswith(_TEXT_BLOCKS):

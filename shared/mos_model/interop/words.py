@@ -1,8 +1,9 @@
 """The words of an imported concept: V_rand and V_class, where a file has them or not.
 
-Files of words (safetensors; R rows, one or two):
+Files of words (R rows, one or two):
 
     emb_params [R, D]                 A1111, ComfyUI, kohya
+    string_to_param {"*": [R, D]}     A1111's `.pt`
     clip_l [R, D], clip_g [R, D']     the same of SDXL's two encoders
     <word> [R, D] or [D]              diffusers' textual inversion, one key
     IN01 … MID … OUT11, each [R, D]   kohya's XTI, one vector per layer (P+)
@@ -11,6 +12,8 @@ One row is V_rand; V_class is then the class word's own vector. A LoRA without w
 reads as `<name>` whatever prompt it was tuned with, so both rows are the class word's
 own vectors: of two tokens (`sks dog`) the first and the second, of one token both, of
 more the mean of all but the last, and the last.
+
+A LoRA may carry words under `bundle_emb.NAME.` (A1111, OneTrainer), in these forms.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,31 +21,54 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load
+from safetensors import safe_open
 from torch import Tensor
 
-from mos_model.base_files import read_header, resolve_base, weight_files
+from mos_model.base_files import resolve_base, weight_files
 from mos_model.concept import LayerwiseEmbeddings
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.interop.pairs import check_numbers
 from mos_model.inventory import Inventory, layer_names
+from mos_model.tensor_files import header_at
 
 Rows = Float[Tensor, "rows layers width"]
 _BY_ENCODER = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+_ALONE = ("emb_params", "string_to_param.*")
+_BUNDLED = "bundle_emb."
 
 
-def read_words(content: bytes, inventory: Inventory) -> dict[str, Rows]:
-    """The words of a safetensors file, one or two rows an encoder.
+def unbundled(
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], str, dict[str, Tensor]]:
+    """A LoRA's own tensors, and the name and tensors of the words bundled with it.
 
     Raises:
-        ConceptError: not safetensors, no words, or not one or two of them.
+        ConceptError: several words are bundled.
+    """
+    own: dict[str, Tensor] = {}
+    words: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith(_BUNDLED):
+            name, _, rest = key.removeprefix(_BUNDLED).partition(".")
+            words.setdefault(name, {})[rest] = tensor
+        else:
+            own[key] = tensor
+    if len(words) > 1:
+        raise ConceptError(
+            f"{len(words)} words are bundled with it ({', '.join(words)[:80]}); a "
+            "concept has one"
+        )
+    name = next(iter(words), "")
+    return own, name, words.get(name, {})
+
+
+def read_words(tensors: Mapping[str, Tensor], inventory: Inventory) -> dict[str, Rows]:
+    """The words among a file's tensors, one or two rows an encoder.
+
+    Raises:
+        ConceptError: no words, or not one or two of them.
         BaseMismatchError: words of another base's width or number of layers.
     """
-    try:
-        tensors = load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ConceptError(f"not a whole safetensors file: {error}") from error
     encoders = tuple(inventory.embedding_widths)
     layers = layer_names(inventory.layers)
     found: dict[str, Tensor] = {}
@@ -54,9 +80,17 @@ def read_words(content: bytes, inventory: Inventory) -> dict[str, Rows]:
         found["text_encoder"] = _stacked([tensors[layer] for layer in layers])
     if not found and "clip_l" in tensors:
         found = {_BY_ENCODER[k]: t for k, t in tensors.items() if k in _BY_ENCODER}
-    if not found and len(tensors) == 1:
-        found["text_encoder"] = next(iter(tensors.values()))
-    if set(found) != set(encoders):
+    if not found:
+        named = [tensors[key] for key in _ALONE if key in tensors]
+        named = named or list(tensors.values())
+        if len(named) == 1:
+            found["text_encoder"] = named[0]
+    if "text_encoder" in found and set(found) != set(encoders):
+        raise BaseMismatchError(
+            f"words for {len(found)} text encoder(s), {inventory.label!r} has "
+            f"{len(encoders)}; SDXL has two"
+        )
+    if not found:
         raise ConceptError(
             f"no words for {' and '.join(encoders)} of {inventory.label!r} in it; keys "
             f"are {', '.join(list(tensors)[:4])[:120]}"
@@ -135,7 +169,7 @@ def spread(vectors: Sequence[Tensor], inventory: Inventory) -> Rows:
 
 def _table(component: Path) -> Tensor:
     for path in weight_files(component):
-        for key in read_header(path)[0]:
+        for key in header_at(path).tensors:
             if key.endswith("token_embedding.weight"):
                 with safe_open(path, framework="pt") as file:
                     table: Tensor = file.get_tensor(key)

@@ -6,8 +6,10 @@ from mos_model.prompt_tokens import placeholders
 
 def part_prompts(
     layout: Layout, *, negative: bool, exclude_others: bool = False
-) -> list[str]:
+) -> list[str | None]:
     """The context's prompt and each region's, or their negative prompts.
+
+    An empty negative prompt is None, no prompt at all (see `PromptEncoder.encode`).
 
     Args:
         layout: The layout.
@@ -17,16 +19,14 @@ def part_prompts(
     """
     if not negative:
         return [layout.prompt, *(region.prompt for region in layout.regions)]
-    return [
-        layout.negative_prompt,
-        *(_negative(layout, region, exclude_others) for region in layout.regions),
-    ]
+    own = (_negative(layout, region, exclude_others) for region in layout.regions)
+    return [prompt or None for prompt in (layout.negative_prompt, *own)]
 
 
 def all_prompts(layout: Layout, *, exclude_others: bool = False) -> list[str]:
     """Every prompt once."""
     prompts = [
-        prompt
+        prompt or ""
         for negative in (False, True)
         for prompt in part_prompts(
             layout, negative=negative, exclude_others=exclude_others

@@ -210,7 +210,7 @@ class _Batch:
             )
         return list(output.images)
 
-    def _prompts(self) -> tuple[list[str], list[list[int]]]:
+    def _prompts(self) -> tuple[list[str | None], list[list[int]]]:
         """All prompts once, and each row's: of its context, then of its regions.
 
         Rows of negative prompts come first, as the pipelines have them.

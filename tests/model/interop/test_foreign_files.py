@@ -127,10 +127,10 @@ def zip_bomb(path: Path) -> None:
 
 BROKEN_PTH: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a pickle with code": (lambda p: torch.save(Evil(), p), "plain tensors"),
-    "a bare pickle": (lambda p: p.write_bytes(pickle.dumps(Evil())), "not a whole"),
-    "a picture": (lambda p: p.write_bytes(b"\x89PNG\r\n"), "not a whole"),
+    "a bare pickle": (lambda p: p.write_bytes(pickle.dumps(Evil())), "bare Python"),
+    "a picture": (lambda p: p.write_bytes(b"\x89PNG\r\n"), "a picture"),
     "a compressed zip": (zip_bomb, "compressed"),
-    "an empty table": (lambda p: torch.save({}, p), "not the reference's"),
+    "an empty table": (lambda p: torch.save({}, p), "not one attention layer"),
     "a list": (lambda p: torch.save([torch.ones(1)], p), "no table"),
 }
 
@@ -332,7 +332,7 @@ BROKEN: dict[str, str] = {
     "three dimensions": "3 dimensions",
     "dora": "this is DoRA",
     "lokr": "this is LoKr",
-    "a whole model": "not a key of a LoRA file",
+    "a whole model": "weights of a UNet, not a LoRA",
     "no attention": "not one attention layer",
     "infinite alpha": "not finite",
     "twice": "is there twice",

@@ -142,7 +142,7 @@ def test_sdxl_of_kohya_is_read_under_its_original_block_names(out: Path) -> None
     for ours, theirs in renamed.items():
         tensors = {key.replace(ours, theirs): t for key, t in tensors.items()}
     save_file(tensors, out / "sgm.safetensors")
-    pairs = read_lora((out / "sgm.safetensors").read_bytes(), inventory)
+    pairs = read_lora(load_file(out / "sgm.safetensors"), inventory)
     found = to_lora(pairs, inventory, drop_extra=False, whole=True)
     for module, factors in concept.lora.items():
         assert torch.equal(found.lora[module].up, factors.up)

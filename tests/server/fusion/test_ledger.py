@@ -256,7 +256,7 @@ def test_concept_that_cannot_be_fused_is_named_and_the_ledger_kept(
         "nan": (spoiled(good, module, torch.nan), f"s/b: layer {module} holds NaN"),
         "huge": (
             spoiled(good, module, 1e4),
-            f"s/b: layer {module} is updated by .* times the norm of the base",
+            f"s/b: layer {module}: the update has .* times the norm of a layer",
         ),
         "base": (
             replace(good, facts=replace(good.facts, base="0" * 64)),

@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 def join(
     welcome: Annotated[
         Path | None,
-        typer.Argument(help="The centre's answer; the one kept before by default."),
+        typer.Argument(help="The centre's welcome (default: the stored one)."),
     ] = None,
     home: Annotated[
         Path | None, typer.Option(help="The site's home; see `enroll`.")
     ] = None,
     until_release: Annotated[
-        int | None, typer.Option(min=1, help="End once this release is here.")
+        int | None, typer.Option(min=1, help="Stop once this release is stored.")
     ] = None,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="Holds the passphrase of the site's key.")
+        Path | None, typer.Option(help="File with the passphrase of the site's key.")
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", "--log-json", help="Print JSON, one event a line.")
     ] = False,
 ) -> None:
-    """Join a centre: signed concepts go to it from the outbox, releases come back.
+    """Join a centre: send signed concepts from the outbox, receive releases.
 
-    It stays, and reconnects for ever, until Ctrl-C or SIGTERM. Nothing but signed
-    bundles leaves this machine, and no code of the centre's is run on it.
+    Runs and reconnects until Ctrl-C or SIGTERM. Only signed bundles leave this machine;
+    no code from the centre runs on it.
     """
     from mos_client.errors import IdentityError
     from mos_client.federation.joining import join_centre
@@ -56,8 +56,8 @@ def join(
         found = read_welcome(site)
         if found is None:
             raise IdentityError(
-                f"{site.folder}: not admitted anywhere yet; pass the welcome that the "
-                "centre answered to your enrolment request"
+                f"{site.folder}: no welcome is stored; pass the welcome file that the "
+                "centre sent for your enrolment request"
             )
         known = found
     held = ReleaseStore(site).held()
@@ -121,6 +121,9 @@ _LINES: Final[dict[str, Callable[["Event"], str]]] = {
         + (", ".join(event.facts["concepts"]) or "no concept is left")
     ),
     "release-refused": lambda event: f"a release was refused: {event.facts['reason']}",
+    "call-refused": lambda event: (
+        f"{event.facts['action']} was refused: {event.facts['reason']}"
+    ),
     "app-refused": lambda event: f"refused to run: {event.facts['reason']}",
     "failed": lambda event: (
         f"{event.facts['action']} failed here: {event.facts['error']}"

@@ -12,37 +12,41 @@ from mos_runtime.console import ForceOption, console, print_json
 def import_(
     file: Annotated[
         Path,
-        typer.Argument(help="Mix-of-Show's `.pth`, or a LoRA's `.safetensors`."),
+        typer.Argument(
+            help="Mix-of-Show's `.pth`, a LoRA file, or a folder of PEFT or diffusers."
+        ),
     ],
     class_word: Annotated[
         str, typer.Option(help="Ordinary word for the subject, as `cat`.")
     ],
     name: Annotated[
-        str | None, typer.Option(help="The concept's name; the file's by default.")
+        str | None, typer.Option(help="Name of the concept (default: the file's).")
     ] = None,
     base: Annotated[str, typer.Option(help="The base it was made for.")] = "mini",
     out: Annotated[
-        Path | None, typer.Option(help="The concept's file; NAME.safetensors here.")
+        Path | None, typer.Option(help="File to write (default: NAME.safetensors).")
     ] = None,
     words: Annotated[
         Path | None,
-        typer.Option(help="Textual inversion (`.safetensors`) that goes with a LoRA."),
+        typer.Option(help="Textual inversion that belongs to the LoRA."),
     ] = None,
-    licence: Annotated[str, typer.Option(help="Terms of use, recorded in it.")] = "",
+    licence: Annotated[
+        str, typer.Option(help="Terms of use, stored in the concept.")
+    ] = "",
     drop_extra_layers: Annotated[
         bool,
         typer.Option(
             "--drop-extra-layers",
-            help="Leave out layers that are no attention projections.",
+            help="Drop layers that are not attention projections.",
         ),
     ] = False,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Make a concept of a file of Mix-of-Show, kohya, PEFT or diffusers.
+    """Make a concept from a file of Mix-of-Show, kohya, ComfyUI, PEFT or diffusers.
 
-    A LoRA without words of its own answers to <NAME> with the class word's vectors; of
-    `--class-word "sks dog"` both tokens are taken.
+    In prompts, <NAME> stands for the file's own words. Where it has none, <NAME> stands
+    for the class word; of `--class-word "sks dog"` both tokens are used.
     """
     from mos_client.store.outbox import checked_terms
     from mos_model.interop import import_concept
@@ -82,14 +86,16 @@ def import_(
         print_json(result)
         return
     if imported.dropped:
-        console.print(f"left out: {len(imported.dropped)} layers", markup=False)
+        console.print(f"{len(imported.dropped)} layers dropped", markup=False)
     if imported.absent:
         console.print(
-            f"not adapted by it: {len(imported.absent)} attention layers; zero here",
+            f"{len(imported.absent)} attention layers are not in the file: zero here",
             markup=False,
         )
     if not imported.own_words:
-        console.print(f"no words in it: {class_word!r} stands in", markup=False)
+        console.print(
+            f"no words in the file: {class_word!r} is used instead", markup=False
+        )
     console.print(
         f"{path}: {len(content)} bytes; use it as <{concept.facts.name}> in prompts, "
         f"and `mos-client share {path}` signs it",

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from mos_model.errors import TuningError
+from mos_model.errors import TensorFileError, TuningError
+from mos_model.tensor_files import header_of
 from mos_runtime.files import read_whole, write_atomically
 
 FILE: Final = "checkpoint.safetensors"
@@ -72,10 +73,9 @@ def load_checkpoint(
         return 0
     content = read_whole(path, what="a checkpoint")
     try:
-        length = int.from_bytes(content[:8], "little")
-        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["mos"])
+        facts = json.loads(header_of(content).metadata["mos"])
         tensors = load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (TensorFileError, SafetensorError, ValueError, KeyError) as error:
         raise TuningError(
             f"{path}: the checkpoint is broken ({error}); remove it to start anew"
         ) from error

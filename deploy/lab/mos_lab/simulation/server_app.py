@@ -9,6 +9,7 @@ from mos_lab.simulation.plan import CENTRE_FOLDER, SIMULATION_KEY, SimulationPla
 from mos_protocol.messages import TuneAsk
 from mos_server.federation.app import converse, crashes_noted
 from mos_server.federation.carrier import ConversationSettings
+from mos_server.federation.flower_carrier import FlowerCarrier
 from mos_server.federation.fusion_worker import FusionWorker
 from mos_server.federation.names import JOURNAL_FILE
 from mos_server.registry.home import CentreHome
@@ -30,7 +31,7 @@ def main(grid: Grid, context: Context) -> None:
         )
         home = CentreHome.open(folder / CENTRE_FOLDER)
         worker = FusionWorker(home, plan.base, journal)
-        converse(grid, home, worker, settings, journal)
+        converse(FlowerCarrier(grid, context.run_id), home, worker, settings, journal)
 
 
 app = ServerApp()

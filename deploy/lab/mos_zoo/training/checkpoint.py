@@ -7,7 +7,7 @@ newest whole one counts; the two newest are kept. Files are written beside and r
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,8 @@ from typing import Final
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mos_model.errors import TensorFileError
+from mos_model.tensor_files import header_of
 from mos_runtime.errors import StorageError
 from mos_runtime.files import write_atomically
 
@@ -54,7 +56,7 @@ def newest_checkpoint(folder: Path, say: Callable[[str], object]) -> Checkpoint 
     for path in _newest_first(folder):
         try:
             return _read(path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TensorFileError) as error:
             say(f"{path}: broken ({error}); going back to the one before it")
     return None
 
@@ -83,9 +85,7 @@ def _read(path: Path) -> Checkpoint:
     digest, body = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest:
         raise ValueError("its content does not match its digest")
-    header = int.from_bytes(body[:8], "little")
-    metadata: Mapping[str, str] = json.loads(body[8 : 8 + header])["__metadata__"]
-    facts = json.loads(metadata["facts"])
+    facts = json.loads(header_of(body).metadata["facts"])
     return Checkpoint(facts.pop("step"), facts, load(body))
 
 
