@@ -118,7 +118,7 @@ def _with_mask(
         raise ValueError("records name no files")
     if "mask_sha256" in own:
         digest = str(own.pop("mask_sha256"))
-        own["mask"] = str(at_hand.picture(digest, size, what, mode="L"))
+        own["mask"] = str(at_hand.picture(digest, size, what, mask=True))
     return own
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageDraw, ImageFilter
 
-from mos_model.errors import LayoutError
+from mos_model.errors import DataError, LayoutError
+from mos_model.images import decode_picture
+from mos_model.masks import mask_of
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as fractions of the picture."""
@@ -29,15 +31,22 @@ class Polygon:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A picture of the size of the whole: white is inside, greys are soft edges."""
+    """A picture of the size of the whole: white is inside, greys are soft edges.
+
+    Files with transparency, 16 bits or labels are read as `masks` says.
+    """
 
     image: Image.Image
     """Of mode L."""
 
     @staticmethod
     def read(path: Path) -> "Mask":
-        """Raises LayoutError: missing, or no picture."""
-        return Mask(open_picture(path, "a mask").convert("L"))
+        """Raises LayoutError: missing, or not a mask."""
+        try:
+            inside = mask_of(open_picture(path, "a mask"))
+        except DataError as error:
+            raise LayoutError(f"{path}: {error}") from error
+        return Mask(Image.fromarray(np.uint8(np.round(255 * inside))))
 
     @property
     def digest(self) -> str:
@@ -131,13 +140,12 @@ def open_picture(path: Path, what: str) -> Image.Image:
     Raises:
         LayoutError: missing, or no picture.
     """
+    if not path.exists():
+        raise LayoutError(f"{path}: no such file; {what} was expected there")
     try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image)
-    except FileNotFoundError as error:
-        raise LayoutError(f"{path}: no such file; {what} was expected there") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise LayoutError(f"{path}: {what} cannot be read as a picture") from error
+        return decode_picture(path)
+    except DataError as error:
+        raise LayoutError(f"{path}: {error}; {what} was expected") from error
 
 
 def picture_digest(image: Image.Image) -> str:

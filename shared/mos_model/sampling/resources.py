@@ -13,7 +13,7 @@ from typing import Final
 from PIL import Image
 
 from mos_model.errors import LayoutError
-from mos_model.layouts.shapes import open_picture, picture_digest
+from mos_model.layouts.shapes import Mask, open_picture, picture_digest
 from mos_model.mini import ZOO_NAMES
 from mos_model.sampling.control_models import control_folder, weights_digest
 
@@ -35,7 +35,7 @@ class AtHand:
         self._places = tuple(dict.fromkeys(place.resolve() for place in places))
 
     def picture(
-        self, digest: str, size: tuple[int, int], what: str, *, mode: str | None = None
+        self, digest: str, size: tuple[int, int], what: str, *, mask: bool = False
     ) -> Path:
         """The file of a picture.
 
@@ -43,7 +43,7 @@ class AtHand:
             digest: As `shapes.picture_digest` gives it.
             size: Width and height in pixels.
             what: Whose picture it is, for the message.
-            mode: What it was converted to before its digest was taken.
+            mask: Whether it was read as a mask before its digest was taken.
 
         Raises:
             LayoutError: none of the places has a picture of these pixels.
@@ -53,8 +53,11 @@ class AtHand:
             if not _is_of_size(path, size):
                 continue
             seen += 1
-            image = open_picture(path, what)
-            if picture_digest(image.convert(mode) if mode else image) == digest:
+            try:
+                image = Mask.read(path).image if mask else open_picture(path, what)
+            except LayoutError:
+                continue
+            if picture_digest(image) == digest:
                 return path
         places = ", ".join(str(place) for place in self._places)
         raise LayoutError(

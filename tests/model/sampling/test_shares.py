@@ -1,5 +1,7 @@
 """Which cells belong to whom."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,32 @@ def test_mask_and_box_of_the_same_pixels_cover_the_same_cells() -> None:
     pixels[:, : WIDTH // 2] = 255
     by_mask = shares(Region("a", Mask(Image.fromarray(pixels))))
     assert torch.equal(by_mask, shares(Region("a", LEFT)))
+
+
+def test_masks_are_read_from_alpha_depth_and_labels(tmp_path: Path) -> None:
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[:, : WIDTH // 2] = True
+    painted = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    painted[inside] = (0, 0, 0, 255)
+    kinds: dict[str, np.ndarray] = {
+        "black on nothing": painted,
+        "16 bits": inside * np.uint16(65535),
+        "label": inside * np.uint8(1),
+    }
+    for name, pixels in kinds.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        found = shares(Region("a", Mask.read(tmp_path / f"{name}.png")))
+        assert torch.equal(found, shares(Region("a", LEFT))), name
+
+
+def test_labels_of_several_things_are_no_mask(tmp_path: Path) -> None:
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    image.putpixel((0, 0), 2)
+    image.putpixel((1, 1), 0)
+    image.save(tmp_path / "labels.png")
+    with pytest.raises(LayoutError, match=r"labels\.png: not a mask .*several things"):
+        Mask.read(tmp_path / "labels.png")
 
 
 @pytest.mark.parametrize(
