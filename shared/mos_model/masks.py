@@ -48,8 +48,7 @@ def read_mask(source: Path | bytes) -> Float[np.ndarray, "height width"]:
         DataError: not readable as a picture, or labels of several things; without the
             file's name.
     """
-    with decoding():
-        return _mask_of(decode_picture(source))
+    return mask_of(decode_picture(source))
 
 
 def check_share(mask: Float[np.ndarray, "height width"]) -> str | None:
@@ -80,6 +79,12 @@ def looks_like_mask(image: Image.Image) -> bool:
     white = float((values >= 255 - _SLACK).mean())
     both = min(black, white) > MIN_SHARE and black + white > _TWO_VALUED
     return both and not bool(coloured.any())
+
+
+def mask_of(image: Image.Image) -> Float[np.ndarray, "height width"]:
+    """A decoded picture as a mask; see `read_mask`."""
+    with decoding():
+        return _mask_of(image)
 
 
 def _mask_of(image: Image.Image) -> Float[np.ndarray, "height width"]:

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
@@ -35,16 +36,16 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def one_of_each(folder: Path) -> Path:
     """A folder as people have them: something of every kind."""
-    save_pictures(folder, count=len(NAMES), side=48)
-    for number, name in enumerate(NAMES):
-        (folder / f"{number}.png").rename(folder / f"{name}.png")
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        pixels = rng.integers(0, 256, (6, 60 if name == "wide" else 6, 3), np.uint8)
+        large = np.kron(pixels, np.ones((8, 8, 1), np.uint8))
+        Image.fromarray(large).save(folder / f"{name}.png")
     picture = Image.open(folder / "plain.png")
     picture.save(folder / "same.bmp")
     picture.resize((12, 12)).save(folder / "small.png")
-    picture.resize((47, 47)).save(folder / "alike.jpg")
-    picture.resize((480, 48)).transpose(Image.Transpose.ROTATE_180).save(
-        folder / "wide.png"
-    )
+    picture.resize((47, 47)).save(folder / "zoomed.jpg")
     mask = Image.new("L", (48, 48))
     mask.save(folder / "dark.mask.PNG")
     ImageDraw.Draw(mask).rectangle((8, 8, 30, 30), fill=255)
@@ -89,12 +90,12 @@ LEFT_OUT = {
 }
 REMARKS = {
     "10_rex dog/": "--concept rex --class-word dog",
-    "alike.jpg": "looks like",
+    "zoomed.jpg": "looks like",
     "beach.txt": "save it as UTF-8",
     "captioned.caption": "the base reads 24; cut after",
     "far.mask.png": "marks only 2.8%",
 }
-USED = ("alike.jpg", "beach.png", "big.png", "captioned.png", "far.png", "plain.png")
+USED = ("beach.png", "big.png", "captioned.png", "far.png", "plain.png")
 
 
 def test_folder_with_one_of_each_is_told_on_one_screen_and_in_json(
@@ -112,7 +113,11 @@ def test_folder_with_one_of_each_is_told_on_one_screen_and_in_json(
     found = json.loads(shown.out)
     assert found["ready"] is True
     assert (found["concept"], found["concept_from"]) == ("rex", "folder")
-    assert [each["file"] for each in found["pictures"]] == [*USED, "tagged.png"]
+    assert [each["file"] for each in found["pictures"]] == [
+        *USED,
+        "tagged.png",
+        "zoomed.jpg",
+    ]
     for key, expected in (("left_out", LEFT_OUT), ("remarks", REMARKS)):
         told = {note["file"]: note["reason"] for note in found[key]}
         assert told.keys() == expected.keys()
@@ -173,8 +178,8 @@ def test_crop_that_misses_the_subject_is_never_trained_on(
     mask.paste(255, (0, 0, 48, 1))
     mask.save(data / "0.mask.png")
     words = ("tune", "--data", data, "--base", base, "--check", "--json")
-    words += ("--out", tmp_path / "rex.safetensors", "--class-word", "dog")
-    assert type_in(app, *words, "--set", "augmentations=64") == 0
+    more = ("--out", tmp_path / "rex.safetensors", "--class-word", "dog")
+    assert type_in(app, *words, *more, "--set", "augmentations=64") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["pictures"][0]["mask"] is True
     assert "marks only 2.1%" in found["remarks"][0]["reason"]
