@@ -145,9 +145,10 @@ def _table(pictures: Sequence[dict[str, Any]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("picture", "size", "model sees", "mask", "caption"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False, expand=True)
+    for heading in ("picture", "size", "model sees", "mask"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("caption", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in pictures:
         bucket = "{}x{}".format(*each["bucket"])
         captions = each["captions"]
