@@ -16,6 +16,7 @@ from typing import Final
 from PIL import Image, UnidentifiedImageError
 
 from mos_model.errors import DataError
+from mos_runtime.file_signatures import HEAD_BYTES, file_kind
 
 FORMATS: Final = (
     *("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "HEIF"),
@@ -39,7 +40,9 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_HEAD_BYTES: Final = 512
+_READ_HERE: Final = frozenset(
+    f"a {one} picture" for one in ("PNG", "JPEG", "GIF", "WebP")
+)
 _HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 )
@@ -54,7 +57,7 @@ def decode_picture(source: Path | bytes) -> Image.Image:
     """
     with decoding():
         content = source if isinstance(source, bytes) else _content(source)
-        foreign = _foreign(content[:_HEAD_BYTES])
+        foreign = _foreign(content[:HEAD_BYTES])
         if foreign is not None:
             raise DataError(f"not a readable picture ({foreign})")
         with Image.open(io.BytesIO(content), formats=_formats()) as opened:
@@ -104,25 +107,15 @@ def _formats() -> list[str]:
 
 def _foreign(head: bytes) -> str | None:
     """What a file is, where it is no picture that can be read here."""
-    if not head:
-        return "an empty file"
-    text = head.lstrip().lower()
-    if text.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer; fetch the file with `git lfs pull`"
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "an HTML page; download the picture itself"
-    if text.startswith((b"<svg", b"<?xml")):
-        return f"a vector drawing; {_SAVE}"
-    if head.startswith(b"8BPS"):
-        return f"a Photoshop file; {_SAVE}"
-    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
-        return f"a JPEG XL picture; {_SAVE}"
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if brand in (b"avif", b"avis") and "AVIF" not in _formats():
         return f"an AVIF picture; install Pillow 11.3 or newer, or {_SAVE}"
     if brand in _HEIF_BRANDS and not _reads_heif():
         return f"a HEIC picture; `pip install pillow-heif`, or {_SAVE}"
-    return None
+    kind = file_kind(head)
+    if kind is None or kind in _READ_HERE:
+        return None
+    return kind if ";" in kind else f"{kind}; {_SAVE}"
 
 
 def _reads_heif() -> bool:

@@ -14,35 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from mos_model.errors import TensorFileError
+from mos_runtime.file_signatures import HEAD_BYTES, file_kind
 
 _MAX_HEADER_BYTES: Final = 100 * 2**20
 """The format's own limit."""
 
 _LENGTH_BYTES: Final = 8
-_HEAD_BYTES: Final = 512
-"""What is looked at to say what a file is that is not safetensors."""
-
-_TEXTS: Final[tuple[tuple[tuple[bytes, ...], str], ...]] = (
-    (
-        (b"version https://git-lfs",),
-        "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
-    ),
-    (
-        (b"<!doctype", b"<html", b"<?xml", b"<head"),
-        "a web page saved under this name; download the file itself",
-    ),
-    ((b"{", b"["), "JSON text, perhaps a server's answer; download the file itself"),
-)
-_MAGICS: Final[tuple[tuple[tuple[bytes, ...], str], ...]] = (
-    ((b"PK\x03\x04",), "a zip, as `torch.save` writes"),
-    (
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-        "a bare Python pickle, which can run code and is not opened",
-    ),
-    ((b"GGUF",), "a GGUF file of quantised weights"),
-    ((b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8"), "a picture"),
-    ((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!"), "an archive; unpack it first"),
-)
 
 
 @dataclass(frozen=True)
@@ -74,9 +51,9 @@ def header_of(content: bytes) -> FileHeader:
         TensorFileError: not a whole safetensors file; says what it is.
     """
     length = int.from_bytes(content[:_LENGTH_BYTES], "little")
-    _check_length(length, len(content), content[:_HEAD_BYTES])
+    _check_length(length, len(content), content[:HEAD_BYTES])
     text = content[_LENGTH_BYTES : _LENGTH_BYTES + length]
-    return _parsed(text, len(content), content[:_HEAD_BYTES])
+    return _parsed(text, len(content), content[:HEAD_BYTES])
 
 
 def header_at(path: Path) -> FileHeader:
@@ -87,7 +64,7 @@ def header_at(path: Path) -> FileHeader:
     """
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
             size = path.stat().st_size
             length = int.from_bytes(head[:_LENGTH_BYTES], "little")
             _check_length(length, size, head)
@@ -97,21 +74,6 @@ def header_at(path: Path) -> FileHeader:
         raise TensorFileError(f"{path}: cannot be read: {error.strerror}") from error
     except TensorFileError as error:
         raise TensorFileError(f"{path}: {error}") from error
-
-
-def described(head: bytes) -> str:
-    """What a file is by its first bytes, or "" where that does not tell.
-
-    Args:
-        head: The first bytes; a few hundred are enough.
-    """
-    if not head:
-        return "an empty file"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for starts, what in _TEXTS:
-        if text.startswith(starts):
-            return what
-    return next((what for starts, what in _MAGICS if head.startswith(starts)), "")
 
 
 def _check_length(length: int, size: int, head: bytes) -> None:
@@ -146,9 +108,7 @@ def _entry(entry: Any, start: int, size: int) -> TensorEntry:
 
 
 def _not_one(head: bytes, reason: str) -> TensorFileError:
-    what = described(head)
-    return TensorFileError(
-        f"not a safetensors file but {what}"
-        if what
-        else f"not a whole safetensors file: {reason}"
-    )
+    kind = file_kind(head)
+    if kind in (None, "a safetensors file"):
+        return TensorFileError(f"not a whole safetensors file: {reason}")
+    return TensorFileError(f"not a safetensors file but {kind}")

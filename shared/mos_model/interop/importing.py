@@ -186,9 +186,9 @@ def _adapter_config(path: Path) -> Mapping[str, Any] | None:
     try:
         config = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ConceptError(f"{beside}: not JSON") from error
+        raise ConceptError(f"its {beside.name} is not JSON") from error
     if not isinstance(config, dict):
-        raise ConceptError(f"{beside}: not an object")
+        raise ConceptError(f"its {beside.name} is not a JSON object")
     return config
 
 

@@ -81,9 +81,10 @@ def _unpickled(content: bytes) -> dict[str, Any]:
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a crafted pickle brings the reader to raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        # torch's own text advises `weights_only=False`, which runs the pickle's code.
         raise ConceptError(
-            f"not a file of plain tensors, and nothing else is opened: {reason[:200]}"
+            "not a whole file of plain tensors: its pickle is broken or holds objects, "
+            "which can run code and are not opened"
         ) from error
     if not isinstance(found, dict):
         raise ConceptError("no table of tensors in it")

@@ -128,7 +128,7 @@ def zip_bomb(path: Path) -> None:
 BROKEN_PTH: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a pickle with code": (lambda p: torch.save(Evil(), p), "plain tensors"),
     "a bare pickle": (lambda p: p.write_bytes(pickle.dumps(Evil())), "bare Python"),
-    "a picture": (lambda p: p.write_bytes(b"\x89PNG\r\n"), "a picture"),
+    "a picture": (lambda p: p.write_bytes(b"\x89PNG\r\n"), "a PNG picture"),
     "a compressed zip": (zip_bomb, "compressed"),
     "an empty table": (lambda p: torch.save({}, p), "not one attention layer"),
     "a list": (lambda p: torch.save([torch.ones(1)], p), "no table"),

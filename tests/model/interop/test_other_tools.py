@@ -95,7 +95,10 @@ NO_SAFETENSORS = {
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "not a safetensors file but a Git LFS pointer.*git lfs pull",
     ),
-    "a web page": (b"\n<!DOCTYPE html><html>sign in</html>", "a web page saved under"),
+    "a web page": (
+        b"\n<!DOCTYPE html><html>sign in</html>",
+        "an HTML page saved under",
+    ),
     "JSON": (b'{"error": "Unauthorized"}', "JSON text, perhaps a server's answer"),
     "nothing": (b"", "an empty file"),
     "GGUF": (b"GGUF\x03\0\0\0" + b"\0" * 40, "a GGUF file of quantised weights"),

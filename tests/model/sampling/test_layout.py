@@ -132,7 +132,7 @@ def test_record_keeps_a_hubs_name_whole(folder: Path) -> None:
         ({"prompt": "", "controls": [CONTROL | {"until": 0}]}, "until 0.0; a share"),
         (
             {"prompt": "", "controls": [{"model": "m", "image": "layout.json"}]},
-            r"not a readable picture \(of no known format\); a control",
+            r"not a readable picture \(JSON text.*\); a control",
         ),
     ],
 )
