@@ -26,8 +26,10 @@ def honest() -> Entries:
 
 
 def file_of(header: object, data: bytes = bytes(24)) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data
+    if not isinstance(header, bytes):
+        header = json.dumps(header, separators=(",", ":")).encode()
+        header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data
 
 
 def refuse(content: bytes, match: str) -> None:
@@ -141,6 +143,41 @@ def test_header_that_claims_more_than_there_is_is_refused(length: int) -> None:
 )
 def test_header_that_is_no_header_is_refused(text: bytes, match: str) -> None:
     refuse(file_of(text, b""), match)
+
+
+def in_order(*names: str) -> Entries:
+    """The honest header with its entries in another order."""
+    return {name: honest()[name] for name in names}
+
+
+def swapped() -> Entries:
+    """Its tensors the other way round in the file."""
+    header = honest()
+    header["two"]["data_offsets"], header["one"]["data_offsets"] = [0, 8], [8, 24]
+    return header
+
+
+CANONICAL = json.dumps(honest(), separators=(",", ":")).encode()
+FORMS = {
+    "a mebibyte of blanks": CANONICAL + b" " * 2**20,
+    "no blanks to the eighth byte": CANONICAL + b" " * (-len(CANONICAL) % 8 + 1),
+    "blanks within": json.dumps(honest()).encode(),
+    "a line's end": CANONICAL[:-1] + b"\n}",
+    "an escape": CANONICAL.replace(b'"one"', b'"\\u006fne"'),
+    "keys of an entry": CANONICAL.replace(
+        b'"dtype":"F16","shape":[4]', b'"shape":[4],"dtype":"F16"'
+    ),
+    "metadata behind": in_order("one", "two", "__metadata__"),
+    "entries": in_order("__metadata__", "two", "one"),
+    "tensors": swapped(),
+}
+
+
+@pytest.mark.parametrize("header", FORMS.values(), ids=FORMS)
+def test_header_in_another_form_is_refused(header: bytes | Entries) -> None:
+    """Each form could carry something out of a site unseen."""
+    assert read_table(file_of(honest()))
+    refuse(file_of(header), "not in its one canonical form")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Attacks on the centre through a site's connection; README.md has the map."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,21 @@ def test_class_word_that_is_markup(stage: Stage, word: str) -> None:
     told = stage.send(Bundle(envelope, honest.payload).to_bytes())
     assert reason_of(told) is Reason.MALFORMED
     assert "class word" in told.at_the_site
+
+
+def test_covert_channel_of_blanks(stage: Stage) -> None:
+    """A mebibyte of blanks and tabs in the header says what a site may not say."""
+    honest = signed(stage)
+    length = int.from_bytes(honest.payload[:8], "little")
+    header = honest.payload[8 : 8 + length] + b" \t" * 2**19
+    payload = len(header).to_bytes(8, "little") + header + honest.payload[8 + length :]
+    manifest = parse(BundleManifest, honest.sealed().payload, "a manifest")
+    manifest.payload_sha256 = hashlib.sha256(payload).digest()
+    manifest.payload_bytes = len(payload)
+    envelope = seal(serialise(manifest), BUNDLE_TYPE, stage.north_key)
+    told = stage.send(Bundle(envelope, payload).to_bytes())
+    assert reason_of(told) is Reason.MALFORMED
+    assert "one canonical form" in told.at_the_site
 
 
 def test_release_shown_as_a_bundle(stage: Stage) -> None:

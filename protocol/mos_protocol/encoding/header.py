@@ -4,7 +4,9 @@
 
 Every byte of the file belongs to the header or to exactly one tensor: no gap, no
 overlap, nothing behind the end. Metadata is one key, `mos`, itself JSON with sorted
-keys and no spaces. Nothing here touches a tensor's values.
+keys and no spaces. The header is, to the byte, the one that safetensors' own writer
+makes for these tensors: blanks, the order of keys and tensors, escapes carry nothing.
+Nothing here touches a tensor's values.
 """
 
 import json
@@ -18,8 +20,12 @@ from mos_protocol.errors import MalformedError
 MAX_HEADER_BYTES: Final = 4 * 2**20
 """An SDXL release of 14 concepts has some 0.5 MB."""
 
-ITEM_BYTES: Final[Mapping[str, int]] = {"F32": 4, "F16": 2, "BF16": 2}
-"""The dtypes that a payload may hold, safetensors' names -> bytes of one value."""
+ITEM_BYTES: Final[Mapping[str, int]] = {"F32": 4, "BF16": 2, "F16": 2}
+"""The dtypes that a payload may hold, safetensors' names -> bytes of one value; in the
+order in which their tensors lie in a file."""
+
+_ALIGNMENT: Final = 8
+"""Bytes; blanks fill the header up to a multiple of it."""
 
 _MAX_NAME_CHARACTERS: Final = 256
 _MAX_DIMENSIONS: Final = 8
@@ -83,7 +89,28 @@ def read_header(payload: bytes) -> Header:
     mos = _object(metadata["mos"], "`mos` key")
     if json.dumps(mos, sort_keys=True, separators=(",", ":")) != metadata["mos"]:
         raise MalformedError("the `mos` key is not in its one canonical form")
+    if payload[8:start] != _canonical(metadata["mos"], by_name):
+        raise MalformedError(
+            "the header is not in its one canonical form; save the file anew with "
+            "safetensors"
+        )
     return Header(mos, tuple(by_name))
+
+
+def _canonical(mos: str, spans: list[TensorSpan]) -> bytes:
+    """The header as safetensors writes it; `spans` ascend by name."""
+    header: dict[str, Any] = {"__metadata__": {"mos": mos}}
+    dtypes, position = list(ITEM_BYTES), 0
+    for span in sorted(spans, key=lambda span: dtypes.index(span.dtype)):
+        end = position + span.end - span.begin
+        header[span.name] = {
+            "dtype": span.dtype,
+            "shape": span.shape,
+            "data_offsets": (position, end),
+        }
+        position = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return text + b" " * (-len(text) % _ALIGNMENT)
 
 
 def _object(text: str, what: str) -> dict[str, Any]:

@@ -167,8 +167,8 @@ def concept_header(header: Header) -> dict[str, Any]:
             "the concept's header contradicts itself: alpha is the rank, the trigger "
             "is the name between angle brackets"
         )
-    for key, value in found.items():
-        if type(value) is not (int if key == "rank" else str):
+    for key, value in (found | {"alpha": mos["alpha"]}).items():
+        if type(value) is not (int if key in ("rank", "alpha") else str):
             raise MalformedError(
                 f"the concept's header has no proper {key}: {value!r:.80}"
             )
