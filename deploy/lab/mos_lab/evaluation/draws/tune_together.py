@@ -109,7 +109,7 @@ def tune_together(
         for step in range(settings.steps):
             vectors = {n: w.vectors() for n, w in zip(names, words, strict=True)}
             loss = _loss(base, PromptEncoder(base, vectors), data, settings, step)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             share = share_of_rates(settings, step)
             for group, rate in zip(adam.param_groups, rates, strict=True):
                 group["lr"] = share * rate
