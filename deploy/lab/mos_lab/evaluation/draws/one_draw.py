@@ -42,6 +42,7 @@ from mos_zoo.world.individuals import (
 )
 
 FILE: Final = "draw.json"
+_ACROSS: Final = 6
 PARTS: Final = ("tuned", "alone", "fused", "regions", "more fused")
 
 
@@ -199,7 +200,9 @@ class _Draw:
             made = layouts_of(subjects, "regions", side, count)
             with sampling(self._base, model) as sampler:
                 pictures = draw_layouts(bench, sampler, made)
-            rows = {str(k): pictures[k : k + 6] for k in range(0, len(pictures), 6)}
+            wide = min(_ACROSS, len(pictures))
+            whole = range(0, len(pictures) - wide + 1, wide)
+            rows = {str(k): pictures[k : k + wide] for k in whole}
             bench.on_pictures(f"regions-{title.replace(' ', '-')}", rows)
             verdicts = verdicts_on(bench, pictures, made, references)
             return {
