@@ -60,7 +60,8 @@ def evaluate(
     change: Annotated[
         list[str] | None,
         typer.Option(
-            help="A row of the table settings, as ridge=0.001 or ridge=0.001&prior=1."
+            help="Fusion with changed settings, as ridge=0.001 or ridge=0.001&prior=1: "
+            "a row of the table settings; of draws, a method more."
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -117,6 +118,7 @@ def evaluate(
             seeds=seeds,
             layouts=layouts,
             plain=plain,
+            changes=tuple(change or ()),
             steps=steps,
             tune_steps=tune_steps,
             base=base,

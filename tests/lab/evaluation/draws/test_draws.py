@@ -40,6 +40,11 @@ def test_an_unknown_range_is_refused() -> None:
         DrawsConfig(range_name="test")
 
 
+def test_a_change_of_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="settings of fusion are"):
+        DrawsConfig(changes=("weight=4",))
+
+
 def test_only_large_draws_fuse_more_than_the_smallest_number() -> None:
     config = DrawsConfig(draws=3, counts=(16, 8), large_draws=1)
     assert [config.counts_of(n) for n in range(3)] == [(8, 16), (8,), (8,)]
@@ -105,9 +110,11 @@ def test_two_draws_at_a_time_leave_figures_and_go_on_without_work(
     words += ["--counts", "3,4", "--tune-steps", "2", "--steps", "2", "--seeds", "1"]
     words += ["--layouts", "6", "--plain", "1", "--jobs", "2", "--device", "cpu"]
     words += ["--method", "gradient", "--method", "average", "--large-draws", "1"]
+    words += ["--change", "prior=4&ridge=0.001"]
     assert type_in(app, *words, "--json") == 0
     found = json.loads((tmp_path / "draws.json").read_text())
     assert found["fusion"]["3"]["average"]["kept"]["count"] == 6
+    assert found["fusion"]["3"]["prior=4&ridge=0.001"]["kept"]["count"] == 6
     assert found["fusion"]["4"]["gradient"]["kept"]["count"] == 4
     assert found["regions"]["one class"]["right"]["count"] == 6
     concept = tmp_path / "choose-0" / "ed-lora" / "ada" / "ada.safetensors"

@@ -8,6 +8,7 @@ from mos_lab.evaluation.config import DEFAULT_METHODS
 from mos_lab.evaluation.draws.ranges import RANGES
 from mos_lab.evaluation.methods import METHODS
 from mos_lab.evaluation.regions_table import LAYOUTS
+from mos_lab.evaluation.settings_table import changes_of
 from mos_model.metrics import OWN_METRICS
 from mos_zoo.world.individuals import MIXED
 
@@ -28,6 +29,10 @@ class DrawsConfig:
     """How many of the draws hold the other numbers as well."""
 
     methods: tuple[str, ...] = DEFAULT_METHODS
+    changes: tuple[str, ...] = ()
+    """Changed settings of gradient fusion, each a further method; see
+    `settings_table.changes_of`."""
+
     seeds: int = 2
     """Pictures of every prompt."""
 
@@ -53,7 +58,8 @@ class DrawsConfig:
         """Refuse what cannot be found.
 
         Raises:
-            EvaluationError: an unknown range or method, or a number out of bounds.
+            EvaluationError: an unknown range, method or setting, or a number out of
+                bounds.
         """
         if self.range_name not in RANGES:
             raise EvaluationError(
@@ -64,6 +70,7 @@ class DrawsConfig:
             raise EvaluationError(
                 f"method {unknown[0]!r}: the methods are {', '.join(METHODS)}"
             )
+        changes_of(self.changes)
         if not self.counts or not min(self.counts) >= LEAST:
             raise EvaluationError(f"a draw holds at least {LEAST} concepts")
         if max(self.counts) > len(MIXED):

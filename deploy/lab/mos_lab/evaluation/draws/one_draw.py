@@ -22,9 +22,10 @@ from mos_lab.evaluation.draws.ranges import salt_of, three_classes
 from mos_lab.evaluation.draws.tune_together import Individual, tune_together
 from mos_lab.evaluation.fusion_table import Bench, fusion_row, single_alignments
 from mos_lab.evaluation.measuring import Sampled
-from mos_lab.evaluation.methods import METHODS, gradient, recorded, settings_of
+from mos_lab.evaluation.methods import METHODS, Method, gradient, recorded, settings_of
 from mos_lab.evaluation.regions_table import draw_layouts, layouts_of, verdicts_on
 from mos_lab.evaluation.run import keep_grid, side_of
+from mos_lab.evaluation.settings_table import changes_of, method_with
 from mos_lab.evaluation.subjects import Reference, Subject, read_subject, reference
 from mos_lab.evaluation.tuning_table import PLAIN, plain_rows, tuning_rows
 from mos_model.base import load_base
@@ -32,6 +33,7 @@ from mos_model.devices import pick_device
 from mos_model.metrics import load_metrics
 from mos_model.sampling import sampling
 from mos_runtime.files import write_atomically
+from mos_server.fusion import FusionSettings
 from mos_zoo.world.individuals import (
     ALIKE,
     MIXED,
@@ -180,13 +182,25 @@ class _Draw:
         own = subjects[:count]
         references = [known[s.name] for s in own]
         rows = self._found["fusion"].setdefault(str(count), {})
-        for name in self._config.methods:
-            settings = settings_of(name, self._base)
+        for name, (method, settings) in self._methods().items():
+            label = name.replace("=", "-").replace("&", "-")
             row = fusion_row(
-                self._bench, name, METHODS[name], own, references, single, settings
+                self._bench, label, method, own, references, single, settings
             )
             rows[name] = asdict(row)
             self._write("", time.monotonic())
+
+    def _methods(self) -> dict[str, tuple[Method, FusionSettings | None]]:
+        """What is compared, by name: the methods, and changed settings of ours."""
+        found = {
+            name: (METHODS[name], settings_of(name, self._base))
+            for name in self._config.methods
+        }
+        for text, changed in changes_of(self._config.changes).items():
+            if changed:
+                settings = FusionSettings.for_base(self._base, **changed)
+                found[text] = (method_with(settings), settings)
+        return found
 
     def _regions(
         self, title: str, subjects: Sequence[Subject], known: dict[str, Reference]
