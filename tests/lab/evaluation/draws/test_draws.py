@@ -10,10 +10,12 @@ from mos_lab.cli import app
 from mos_lab.errors import EvaluationError
 from mos_lab.evaluation.draws.config import DrawsConfig
 from mos_lab.evaluation.draws.intervals import mean_interval, ratio_interval
+from mos_lab.evaluation.draws.one_draw import find_draw
 from mos_lab.evaluation.draws.ranges import RANGES, salt_of, three_classes
 from mos_lab.evaluation.draws.report import markdown
 from mos_lab.evaluation.draws.summary import summary_of
 from mos_zoo.world.individuals import ALIKE, MIXED, individual, is_marked
+from tests.support.bases import save_tiny_sd
 from tests.support.typing_in import type_in
 
 
@@ -122,3 +124,32 @@ def test_two_draws_at_a_time_leave_figures_and_go_on_without_work(
     assert type_in(app, *words) == 0
     assert concept.stat().st_mtime_ns == tuned
     assert json.loads((tmp_path / "draws.json").read_text()) == found
+
+
+def test_an_interrupted_draw_goes_on_to_the_same_figures(tmp_path: Path) -> None:
+    base = save_tiny_sd(tmp_path / "base")
+    quick = {"sample": {"steps": 2}, "fusion": {"scenes": [""], "ridge": 0.1}}
+    (base / "mos_defaults.json").write_text(json.dumps(quick))
+    config = DrawsConfig(
+        base=str(base),
+        counts=(3, 4),
+        methods=("gradient", "average"),
+        changes=("prior=4&ridge=0.001",),
+        seeds=1,
+        layouts=7,
+        plain=1,
+        tune_steps=2,
+        device="cpu",
+    )
+    path = find_draw(config, 0, tmp_path / "draw")
+    first = json.loads(path.read_text())
+    assert set(first["fusion"]["4"]) == {"gradient", "average", "prior=4&ridge=0.001"}
+    assert set(first["fusion"]["3"]["gradient"]["images"]) == {"ada", "bea", "cid"}
+    assert {name: len(found) for name, found in first["regions"].items()} == {
+        "three classes": 7,
+        "one class": 7,
+    }
+    for lost in (path, *(tmp_path / "draw" / "found").glob("regions-*.json")):
+        lost.unlink()
+    again = json.loads(find_draw(config, 0, tmp_path / "draw").read_text())
+    assert {**again, "seconds": None} == {**first, "seconds": None}
