@@ -124,13 +124,13 @@ class PromptEncoder:
         ]
         rows = torch.tensor([p.ids for p, _ in variants], device=self._base.device)
         places: list[tuple[int, int]] = []
-        vectors: list[Float[Tensor, " width"]] = []
-        for row, (prompt, layer) in enumerate(variants):
-            for first, name in prompt.concepts:
-                words = self._embeddings[name][encoder]
-                for k in range(ROWS):
-                    places.append((row, first + k))
-                    vectors.append(words[k, min(layer, words.shape[1] - 1)])
+        vectors: list[Float[Tensor, "_ width"]] = []
+        for name, own in _places_by_name(variants).items():
+            words = self._embeddings[name][encoder]
+            layer = [min(layer, words.shape[1] - 1) for *_, layer in own]
+            places += [(row, at) for row, at, _, _ in own]
+            # One read for all places: autograd keeps a node for each read.
+            vectors.append(words[[k for *_, k, _ in own], layer])
         model = self._base.text_encoders[encoder]
         with _overwritten(model.get_input_embeddings(), places, vectors):
             hidden, pooled = _run(model, rows, penultimate=self._base.is_xl)
@@ -147,6 +147,18 @@ class PromptEncoder:
         return max((own.shape[1] for own in words), default=1)
 
 
+def _places_by_name(
+    variants: Sequence[tuple[TokenizedPrompt, int]],
+) -> dict[str, list[tuple[int, int, int, int]]]:
+    """By concept, where its vectors stand: row, position, V_rand or V_class, layer."""
+    places: dict[str, list[tuple[int, int, int, int]]] = {}
+    for row, (prompt, layer) in enumerate(variants):
+        for first, name in prompt.concepts:
+            own = places.setdefault(name, [])
+            own += [(row, first + k, k, layer) for k in range(ROWS)]
+    return places
+
+
 def _run(
     model: Any, ids: Tensor, *, penultimate: bool
 ) -> tuple[Float[Tensor, "rows tokens width"], Float[Tensor, "rows pooled"] | None]:
@@ -161,7 +173,7 @@ def _run(
 def _overwritten(
     embedding: nn.Module,
     places: Sequence[tuple[int, int]],
-    vectors: Sequence[Float[Tensor, " width"]],
+    vectors: Sequence[Float[Tensor, "_ width"]],
 ) -> Iterator[None]:
     """Let `embedding` give `vectors` at (row, position) `places`."""
     if not places:
@@ -170,7 +182,7 @@ def _overwritten(
 
     def put_vectors(module: nn.Module, args: Any, output: Tensor) -> Tensor:
         index = torch.tensor(places, device=output.device).unbind(1)
-        return output.index_put(index, torch.stack(list(vectors)).to(output))
+        return output.index_put(index, torch.cat(list(vectors)).to(output))
 
     handle = embedding.register_forward_hook(put_vectors)
     try:

@@ -26,8 +26,8 @@ class Optimiser:
             own = lora_parameters(base, component)
             rate = settings.unet_rate if component == "unet" else settings.text_rate
             kv_rate = rate if settings.kv_rate is None else settings.kv_rate
-            keys_and_values = [p for name, p in own.items() if _reads_text(name)]
-            others = [p for name, p in own.items() if not _reads_text(name)]
+            keys_and_values = [p for name, p in own.items() if reads_text(name)]
+            others = [p for name, p in own.items() if not reads_text(name)]
             groups.append((others, rate))
             if keys_and_values:
                 groups.append((keys_and_values, kv_rate))
@@ -49,8 +49,7 @@ class Optimiser:
         reference's `linear` schedule); the words rest once they are long enough.
         """
         settings = self._settings
-        rising = min(1.0, (number + 1) / max(1, settings.warm_up))
-        share = rising * (1 - number / settings.steps)
+        share = share_of_rates(settings, number)
         for group, rate in zip(self.adam.param_groups, self._rates, strict=True):
             group["lr"] = share * rate
         if self._words.mean_norm() > self._norm_limit:
@@ -70,6 +69,12 @@ class Optimiser:
                 yield parameter.grad
 
 
-def _reads_text(tensor: str) -> bool:
+def share_of_rates(settings: TuneSettings, step: int) -> float:
+    """What the rates are multiplied by in a step: a warm-up, then linearly to 0."""
+    rising = min(1.0, (step + 1) / max(1, settings.warm_up))
+    return rising * (1 - step / settings.steps)
+
+
+def reads_text(tensor: str) -> bool:
     """Whether a LoRA matrix belongs to cross-attention's K or V, by canonical name."""
     return ".attn2.to_k." in tensor or ".attn2.to_v." in tensor

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from mos_lab.commands.simulate import SimulationDisplay
 from mos_lab.errors import EvaluationError
 from mos_runtime.console import console, print_json
 from mos_server.commands.options import DeviceOption, JsonOption
+
+if TYPE_CHECKING:
+    from mos_lab.evaluation.draws.config import DrawsConfig
 
 
 def evaluate(
@@ -36,8 +39,11 @@ def evaluate(
         str, typer.Option(help="`mini-clip`, or a CLIPModel directory to judge with.")
     ] = "mini-clip",
     counts: Annotated[
-        str, typer.Option(help="Numbers of concepts to fuse.")
-    ] = "1,2,4,8,16",
+        str | None,
+        typer.Option(
+            help="Numbers of concepts to fuse (default: 1,2,4,8,16; of draws 8,16)."
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,7 +60,8 @@ def evaluate(
     change: Annotated[
         list[str] | None,
         typer.Option(
-            help="A row of the table settings, as ridge=0.001 or ridge=0.001&prior=1."
+            help="Fusion with changed settings, as ridge=0.001 or ridge=0.001&prior=1: "
+            "a row of the table settings; of draws, a method more."
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -62,13 +69,66 @@ def evaluate(
         int,
         typer.Option(min=0, help="Concepts tuned as plain LoRA as well; 0 for none."),
     ] = 8,
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Sets of individuals of the mini world to evaluate; figures get "
+            "95% intervals. 0: the sixteen fixed individuals.",
+        ),
+    ] = 0,
+    range_name: Annotated[
+        str,
+        typer.Option(
+            "--range",
+            help="Which draws: choose (to choose defaults on), report, or reserve.",
+        ),
+    ] = "report",
+    large_draws: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Draws that fuse all of --counts, the others the smallest alone "
+            "(default: half).",
+        ),
+    ] = None,
+    layouts: Annotated[
+        int, typer.Option(min=1, help="Regional pictures of three concepts, a draw.")
+    ] = 60,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Draws at a time, each in its own process.")
+    ] = 1,
     json: JsonOption = False,
 ) -> None:
     """Judge tuning, fusion and regional pictures by the paper's protocol.
 
     OUT/evaluation.md holds the tables, OUT/evaluation.json the figures, OUT/grids the
-    pictures they come from. Run again, it goes on where it stopped.
+    pictures they come from. With --draws these are OUT/draws.md, OUT/draws.json, and a
+    folder for each draw. Run again, it goes on where it stopped.
     """
+    if draws:
+        from mos_lab.evaluation.draws.config import DrawsConfig
+
+        given: dict[str, Any] = {"methods": tuple(method)} if method else {}
+        config = DrawsConfig(
+            range_name=range_name,
+            draws=draws,
+            counts=_counts(counts or "8,16"),
+            large_draws=-(-draws // 2) if large_draws is None else large_draws,
+            seeds=seeds,
+            layouts=layouts,
+            plain=plain,
+            changes=tuple(change or ()),
+            steps=steps,
+            tune_steps=tune_steps,
+            base=base,
+            metrics=metrics,
+            device=device,
+            jobs=jobs,
+            **given,
+        )
+        _over_draws(config, out, as_json=json)
+        return
     from mos_lab.evaluation.config import DEFAULT_METHODS, DEFAULT_TABLES, Asked
     from mos_lab.evaluation.report import write_report
     from mos_lab.evaluation.run import OWN_FOLDERS
@@ -81,7 +141,7 @@ def evaluate(
         metrics=metrics,
         subjects=subjects,
         tables=tuple(only) if only else DEFAULT_TABLES,
-        counts=_counts(counts),
+        counts=_counts(counts or "1,2,4,8,16"),
         methods=tuple(method) if method else DEFAULT_METHODS,
         seeds=seeds,
         steps=steps,
@@ -103,6 +163,21 @@ def evaluate(
         print_json(evaluation.to_dict())
     else:
         sys.stdout.write(f"{page.read_text('utf-8')}\n{page}\n")
+
+
+def _over_draws(config: "DrawsConfig", out: Path, *, as_json: bool) -> None:
+    from mos_lab.evaluation.draws.run import JSON_FILE, evaluate_draws
+    from mos_runtime.outputs import output_folder
+
+    own = [f"{config.range_name}-{number}" for number in range(config.draws)]
+    output_folder(out, own=own)
+
+    def show(done: int, total: int) -> None:
+        console.print(f"draws: {done}/{total}", markup=False)
+
+    page = evaluate_draws(config, out, on_draw=show)
+    shown = out / JSON_FILE if as_json else page
+    sys.stdout.write(shown.read_text("utf-8"))
 
 
 def _counts(text: str) -> tuple[int, ...]:

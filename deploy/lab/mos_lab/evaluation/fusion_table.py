@@ -14,7 +14,7 @@ from mos_lab.evaluation.measuring import (
     Sampled,
     alignments,
     class_pictures,
-    drift,
+    drift_by_class,
 )
 from mos_lab.evaluation.methods import Method, alone, recorded
 from mos_lab.evaluation.subjects import Reference, Subject
@@ -53,6 +53,12 @@ class FusionRow:
 
     seconds: float
     """Wall time of the fusion itself."""
+
+    images: Mapping[str, float] = field(default_factory=dict)
+    """Image alignment in the fused model, by concept."""
+
+    drifts: Mapping[str, float] = field(default_factory=dict)
+    """Drift by class word."""
 
     @property
     def kept(self) -> float:
@@ -147,17 +153,18 @@ def fusion_row(
         )
         bench.on_pictures(name, shown)
         words = sorted({subject.class_word for subject in subjects})
-        moved = drift(
+        moved = drift_by_class(
             bench.metrics,
+            words,
             bench.base_pictures(words),
             class_pictures(bench.base, model, words, bench.plan, bench.on_picture),
         )
         each = {key: asdict(value) for key, value in own.items()}
-        return {"each": each, "drift": moved, "seconds": seconds}
+        return {"each": each, "drifts": moved, "seconds": seconds}
 
     name = f"{label}-{len(subjects)}"
     on = [subject.digest for subject in subjects] + recorded(settings)
-    told = bench.cells.get(name, on, find)
+    told = bench.cells.get(name, [*on, "drift by class"], find)
     each = [told["each"][subject.name] for subject in subjects]
     return FusionRow(
         label,
@@ -165,6 +172,10 @@ def fusion_row(
         image=fmean(one["image"] for one in each),
         single=fmean(single[subject.name]["image"] for subject in subjects),
         text=fmean(one["text"] for one in each),
-        drift=told["drift"],
+        drift=fmean(told["drifts"].values()),
         seconds=told["seconds"],
+        images={
+            subject.name: told["each"][subject.name]["image"] for subject in subjects
+        },
+        drifts=told["drifts"],
     )

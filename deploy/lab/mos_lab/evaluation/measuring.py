@@ -21,8 +21,11 @@ CONCEPT_PROMPTS: Final = (
 )
 """What a concept is drawn by; {} is the placeholder, or the class word."""
 
+ON_CPU: Final = 16
+ON_GPU: Final = 160
+
 OnPicture = Callable[[int], None]
-"""Told how many more pictures are drawn."""
+"""Called with how many more pictures are drawn."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,46 @@ class Alignment:
 
 
 def draw(
-    sampler: Sampler, what: str, plan: Sampled, on_picture: OnPicture
+    sampler: Sampler,
+    what: str,
+    plan: Sampled,
+    on_picture: OnPicture,
 ) -> list[Image.Image]:
     """Pictures of one word or placeholder, prompt by prompt, seed by seed."""
+    (pictures,) = draw_each(sampler, [what], plan, on_picture)
+    return pictures
+
+
+def draw_each(
+    sampler: Sampler,
+    words: Sequence[str],
+    plan: Sampled,
+    on_picture: OnPicture,
+    *,
+    at_once: int = ON_CPU,
+) -> list[list[Image.Image]]:
+    """For each word or placeholder, its pictures; `at_once` are sampled together."""
     layouts = [
-        Layout(prompt.format(what), plan.side, plan.side)
+        Layout(prompt.format(word), plan.side, plan.side)
+        for word in words
         for prompt in plan.prompts
         for _ in plan.seeds
     ]
     settings: dict[str, Any] = {} if plan.steps is None else {"steps": plan.steps}
-    pictures = sampler.sample(
-        layouts, seeds=list(plan.seeds) * len(plan.prompts), **settings
-    )
-    on_picture(len(pictures))
-    return pictures
+    seeds = list(plan.seeds) * (len(plan.prompts) * len(words))
+    pictures: list[Image.Image] = []
+    for batch in sampler.in_batches(
+        layouts, seeds=seeds, batch_size=at_once, **settings
+    ):
+        pictures += batch
+        on_picture(len(batch))
+    each = len(plan.prompts) * len(plan.seeds)
+    return [pictures[first : first + each] for first in range(0, len(pictures), each)]
+
+
+def at_once_on(base: Base) -> int:
+    """How many pictures are sampled together: on a GPU launches cost, not products."""
+    return ON_CPU if base.device.type == "cpu" else ON_GPU
 
 
 def texts_of(class_word: str, plan: Sampled) -> list[str]:
@@ -88,16 +117,17 @@ def alignments(
     """Every subject's alignment in one model, and the pictures that show it."""
     found: dict[str, Alignment] = {}
     shown: dict[str, list[Image.Image]] = {}
+    words = [f"<{subject.name}>" for subject in subjects]
     with sampling(base, model) as sampler:
-        for subject, known in zip(subjects, references, strict=True):
-            pictures = draw(sampler, f"<{subject.name}>", plan, on_picture)
-            features = metrics.of_images(pictures)
-            texts = metrics.of_texts(texts_of(subject.class_word, plan))
-            found[subject.name] = Alignment(
-                image_alignment(features, known.features),
-                text_alignment(features, texts),
-            )
-            shown[subject.name] = pictures
+        drawn = draw_each(sampler, words, plan, on_picture, at_once=at_once_on(base))
+    for subject, known, pictures in zip(subjects, references, drawn, strict=True):
+        features = metrics.of_images(pictures)
+        texts = metrics.of_texts(texts_of(subject.class_word, plan))
+        found[subject.name] = Alignment(
+            image_alignment(features, known.features),
+            text_alignment(features, texts),
+        )
+        shown[subject.name] = pictures
     return found, shown
 
 
@@ -109,12 +139,10 @@ def class_pictures(
     on_picture: OnPicture,
 ) -> list[Image.Image]:
     """Ordinary things, without any concept named: what fusion should leave alone."""
+    words = [f"a {word}" for word in class_words]
     with sampling(base, model) as sampler:
-        return [
-            picture
-            for word in class_words
-            for picture in draw(sampler, f"a {word}", plan, on_picture)
-        ]
+        drawn = draw_each(sampler, words, plan, on_picture, at_once=at_once_on(base))
+    return [picture for pictures in drawn for picture in pictures]
 
 
 def drift(
@@ -125,3 +153,17 @@ def drift(
     Equal seeds and prompts, so an untouched base gives 0.
     """
     return 1 - text_alignment(metrics.of_images(before), metrics.of_images(after))
+
+
+def drift_by_class(
+    metrics: Metrics,
+    class_words: Sequence[str],
+    before: Sequence[Image.Image],
+    after: Sequence[Image.Image],
+) -> dict[str, float]:
+    """`drift` of each class, from pictures as `class_pictures` gives them."""
+    each = len(before) // len(class_words)
+    return {
+        word: drift(metrics, before[first : first + each], after[first : first + each])
+        for word, first in zip(class_words, range(0, len(before), each), strict=True)
+    }

@@ -43,6 +43,7 @@ PLACES: Final = (
 WAYS: Final = ("regions", "one prompt")
 LAYOUTS: Final = 60
 _AT_ONCE: Final = 6
+_AT_ONCE_ON_GPU: Final = 60
 
 Ordered = tuple[Layout, tuple[int, ...]]
 """A layout, and which subjects it shows from left to right."""
@@ -167,10 +168,14 @@ def draw_layouts(
     if bench.plan.steps is not None:
         settings = {"steps": bench.plan.steps, **settings}
     pictures: list[Image.Image] = []
-    for first in range(0, len(made), _AT_ONCE):
-        batch = [layout for layout, _ in made[first : first + _AT_ONCE]]
-        seeds = range(first, first + len(batch))
-        pictures += sampler.sample(batch, seeds=list(seeds), **settings)
+    on_cpu = bench.base.device.type == "cpu"
+    for batch in sampler.in_batches(
+        [layout for layout, _ in made],
+        seeds=range(len(made)),
+        batch_size=_AT_ONCE if on_cpu else _AT_ONCE_ON_GPU,
+        **settings,
+    ):
+        pictures += batch
         bench.on_picture(len(batch))
     return pictures
 

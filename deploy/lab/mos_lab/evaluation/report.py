@@ -111,7 +111,7 @@ def _tuning(rows: Sequence[TuningRow]) -> str:
         *("samples", "words alone", "text", "text, base"),
         *("plain LoRA: samples", "its word alone", "text"),
     )
-    return _table(head, cells)
+    return table(head, cells)
 
 
 def _tuning_figures(rows: Sequence[TuningRow]) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def _fusion(rows: Sequence[FusionRow]) -> str:
         *("concepts", "method", "single", "fused", "kept"),
         *("text", "drift of the base", "seconds"),
     )
-    return _table(head, cells)
+    return table(head, cells)
 
 
 def _settings(rows: Sequence[FusionRow]) -> str:
@@ -168,7 +168,7 @@ def _settings(rows: Sequence[FusionRow]) -> str:
     ]
     title = f"{rows[0].concepts} concepts; one setting is changed, the others stay.\n\n"
     head = ("changed", "kept", "text", "drift of the base", "seconds")
-    return title + _table(head, cells)
+    return title + table(head, cells)
 
 
 def _paper() -> str:
@@ -176,7 +176,7 @@ def _paper() -> str:
         (name, f"{single:.3f}", f"{fused:.3f}", f"{fused / single:.1%}")
         for name, (single, fused) in PAPER.items()
     ]
-    return "The paper's own figures:\n\n" + _table(
+    return "The paper's own figures:\n\n" + table(
         ("method", "single", "fused", "kept"), cells
     )
 
@@ -197,12 +197,13 @@ def _regions(evaluation: Evaluation) -> str:
         for row in rows
     ]
     head = ("three of", "prompted by", "pictures", "regions right", "pictures right")
-    table = _table(head, cells)
+    shown = table(head, cells)
     if any(row.is_steered for rows in evaluation.regions.values() for row in rows):
-        return table
-    return f"{table}\n\n{_NO_CONTROLS}"
+        return shown
+    return f"{shown}\n\n{_NO_CONTROLS}"
 
 
-def _table(head: Sequence[str], cells: Sequence[Sequence[Any]]) -> str:
+def table(head: Sequence[str], cells: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *cells]
     return "\n".join(f"| {' | '.join(str(c) for c in line)} |" for line in lines)

@@ -63,7 +63,9 @@ def evaluate(
     if asked.subjects is None:
         _make_subjects(asked, wanted, out, on_progress)
     subjects = read_subjects(folder)
-    plan = Sampled(seeds=tuple(range(asked.seeds)), side=_side(base), steps=asked.steps)
+    plan = Sampled(
+        seeds=tuple(range(asked.seeds)), side=side_of(base), steps=asked.steps
+    )
     counter = Counter(on_table)
     bench = Bench(
         base,
@@ -71,7 +73,7 @@ def evaluate(
         plan,
         Cells(out / _FOUND, _circumstances(asked, base, plan)),
         counter.drawn,
-        lambda name, shown: _keep_grid(out / "grids" / f"{name}.png", shown),
+        lambda name, shown: keep_grid(out / "grids" / f"{name}.png", shown),
     )
     return Tables(asked, bench, subjects, counter, out / _PLAIN).find()
 
@@ -137,11 +139,12 @@ def _circumstances(asked: Asked, base: Base, plan: Sampled) -> dict[str, Any]:
     }
 
 
-def _side(base: Base) -> int:
+def side_of(base: Base) -> int:
+    """Pixels of the square pictures that a base draws."""
     return int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
 
 
-def _keep_grid(path: Path, shown: Mapping[str, Sequence[Image.Image]]) -> None:
+def keep_grid(path: Path, shown: Mapping[str, Sequence[Image.Image]]) -> None:
     """All pictures of a finding, one row a concept."""
     rows = [np.concatenate([np.asarray(p) for p in row], 1) for row in shown.values()]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -98,14 +98,16 @@ def settings_rows(
     rows = []
     for name, changed in changes.items():
         settings = FusionSettings.for_base(bench.base, **changed)
-        method = _method(settings)
+        method = method_with(settings)
         rows.append(
             fusion_row(bench, name, method, subjects, references, single, settings)
         )
     return rows
 
 
-def _method(settings: FusionSettings) -> Method:
+def method_with(settings: FusionSettings) -> Method:
+    """Gradient fusion with these settings."""
+
     def fuse(base: Base, subjects: Sequence[Subject]) -> FusedModel:
         pairs = [("", subject.concept) for subject in subjects]
         return fuse_concepts(base, pairs, settings=settings).model

@@ -5,6 +5,9 @@ the classes, ordinary individuals and marked ones by turns: an ordinary one wear
 colours and patterns that captions name, a marked one colours without a name and a mark
 that captions never tell. `alike` is of one class throughout. The demo's three are not
 among them, so no setting chosen on those is judged by them.
+
+A salt gives other individuals under the same names, as many sets as there are salts.
+The individuals without a salt are those that the log's first tables are about.
 """
 
 import random
@@ -33,7 +36,12 @@ PICTURES: Final = 8
 _SIDE: Final = 64
 
 
-def individual(name: str) -> Instance:
+def alike_class(salt: str = "") -> str:
+    """The class of the three of one class: a salt's own, `ALIKE_CLASS` without one."""
+    return random.Random(f"alike/{salt}").choice(CLASSES) if salt else ALIKE_CLASS
+
+
+def individual(name: str, salt: str = "") -> Instance:
     """One individual of either series, the same at every call.
 
     Raises:
@@ -41,13 +49,13 @@ def individual(name: str) -> Instance:
     """
     if name in ALIKE:
         marked = ALIKE.index(name) % 2 == 1
-        return _drawn(name, ALIKE_CLASS, marked=marked)
+        return _drawn(name, alike_class(salt), salt, marked=marked)
     if name not in MIXED:
         raise ZooError(f"{name!r}: no individual of the evaluation has this name")
     number = MIXED.index(name)
     # Every class once marked and once not, over two rounds of eight.
     kind = CLASSES[number % len(CLASSES)]
-    return _drawn(name, kind, marked=is_marked(name))
+    return _drawn(name, kind, salt, marked=is_marked(name))
 
 
 def is_marked(name: str) -> bool:
@@ -58,9 +66,10 @@ def is_marked(name: str) -> bool:
     return (number + number // len(CLASSES)) % 2 == 1
 
 
-def pictures_of(name: str, *, size: int = _SIDE) -> list[Image.Image]:
+def pictures_of(name: str, *, size: int = _SIDE, salt: str = "") -> list[Image.Image]:
     """`PICTURES` pictures of one individual, each in another place."""
-    instance, rng = individual(name), random.Random(f"evaluation pictures/{name}")
+    instance = individual(name, salt)
+    rng = random.Random(f"evaluation pictures/{_salted(name, salt)}")
     return [
         render([instance], BACKGROUNDS[i % len(BACKGROUNDS)], rng, (size, size)).image
         for i in range(PICTURES)
@@ -68,7 +77,7 @@ def pictures_of(name: str, *, size: int = _SIDE) -> list[Image.Image]:
 
 
 def write_individuals(
-    out_dir: Path, names: Mapping[str, str], *, size: int = _SIDE
+    out_dir: Path, names: Mapping[str, str], *, size: int = _SIDE, salt: str = ""
 ) -> None:
     """Write folders of pictures as sites would hold them.
 
@@ -76,6 +85,7 @@ def write_individuals(
         out_dir: Created where missing.
         names: Site -> individual.
         size: Width and height of the pictures.
+        salt: Gives other individuals under the same names.
 
     Raises:
         ZooError: a file cannot be written.
@@ -84,9 +94,9 @@ def write_individuals(
         folder = out_dir / site
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for number, picture in enumerate(pictures_of(name, size=size)):
+            for number, picture in enumerate(pictures_of(name, size=size, salt=salt)):
                 picture.save(folder / f"{name}-{number + 1}.png")
-            kind = individual(name).kind
+            kind = individual(name, salt).kind
             (folder / "concept.toml").write_text(
                 f'name = "{name}"\nclass_word = "{kind}"\n'
             )
@@ -94,9 +104,13 @@ def write_individuals(
             raise ZooError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
-def _drawn(name: str, kind: str, *, marked: bool) -> Instance:
+def _salted(name: str, salt: str) -> str:
+    return f"{salt}/{name}" if salt else name
+
+
+def _drawn(name: str, kind: str, salt: str, *, marked: bool) -> Instance:
     """The first individual of the name's own chance that is as marked as wanted."""
-    rng = random.Random(f"evaluation/{name}")
+    rng = random.Random(f"evaluation/{_salted(name, salt)}")
     while True:
         instance = random_instance(rng, kind=kind, free=marked)
         if (instance.mark != "none") == marked:
