@@ -44,11 +44,21 @@ class BaseOutline:
     """The base's own, whose noise schedule others take."""
 
     @property
+    def side(self) -> int:
+        """Pixels of the square pictures the base works at."""
+        return int(self.unet["sample_size"]) * self.cell
+
+    @property
+    def unit(self) -> int:
+        """Pixels that a picture's sides must be multiples of to pass VAE and UNet."""
+        halved: int = 2 ** (len(self.unet["block_out_channels"]) - 1)
+        return self.cell * halved
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height, in pixels, of the pictures it draws by default."""
         own = self.defaults.get("sample", {})
-        side = int(self.unet["sample_size"]) * self.cell
-        return int(own.get("width", side)), int(own.get("height", side))
+        return int(own.get("width", self.side)), int(own.get("height", self.side))
 
 
 def outline_of(base: Base) -> BaseOutline:

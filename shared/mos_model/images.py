@@ -8,6 +8,8 @@ again: Pillow cannot write all that it reads.
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,8 @@ SUFFIXES: Final = frozenset(
         *(".gif", ".avif", ".heic", ".heif", ".jp2", ".ppm", ".tga"),
     }
 )
+MAX_PICTURE_BYTES: Final = 512 * 2**20
+
 _ORIENTATION: Final = 0x0112
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,22 +52,39 @@ def decode_picture(source: Path | bytes) -> Image.Image:
     Raises:
         DataError: "not a readable picture (reason)", without the file's name.
     """
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
+    with decoding():
+        content = source if isinstance(source, bytes) else _content(source)
         foreign = _foreign(content[:_HEAD_BYTES])
         if foreign is not None:
             raise DataError(f"not a readable picture ({foreign})")
+        with Image.open(io.BytesIO(content), formats=_formats()) as opened:
+            opened.load()
+            return _turned(opened)
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Whatever is raised inside ends as a DataError: decoders raise anything.
+
+    Warnings, of broken metadata next to readable pixels, are dropped.
+    """
+    try:
         with warnings.catch_warnings():
-            # Of broken metadata beside readable pixels.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=_formats()) as opened:
-                opened.load()
-                return _turned(opened)
+            yield
     except DataError:
         raise
-    except Exception as error:  # decoders raise anything: struct.error, IndexError ...
+    except Exception as error:  # struct.error, IndexError, SyntaxError ...
         reason = _reason(error)
         raise DataError(f"not a readable picture ({reason})") from error
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_PICTURE_BYTES + 1)
+    if len(content) > MAX_PICTURE_BYTES:
+        raise ValueError(f"larger than {MAX_PICTURE_BYTES // 2**20} MiB")
+    return content
 
 
 def _turned(image: Image.Image) -> Image.Image:
@@ -117,6 +138,7 @@ def _reason(error: Exception) -> str:
     """The first line of an error's text, printable, or its kind."""
     if isinstance(error, UnidentifiedImageError):
         return "of no known format"
-    lines = str(error).splitlines()
+    text = getattr(error, "strerror", None) or str(error)
+    lines = text.splitlines()
     text = "".join(c for c in lines[0] if c.isprintable()) if lines else ""
     return text[:160] or type(error).__name__

@@ -7,6 +7,9 @@ Inside is white. Other than 8-bit grey may be:
 - 16 bits, floating point or one bit: by their own full scale;
 - labels, one value or colour on black: inside is whatever is not black;
 - other colours: their brightest channel.
+
+A mask that marks next to nothing is refused where it is used (`check_share`): what it
+weights, a loss or a region, would go on without a subject and without a word.
 """
 
 from pathlib import Path
@@ -17,10 +20,22 @@ from jaxtyping import Float
 from PIL import Image
 
 from mos_model.errors import DataError
-from mos_model.images import decode_picture
+from mos_model.images import decode_picture, decoding
+
+MIN_SHARE: Final = 0.01
+"""Share of a picture that the mask of its subject marks at least."""
+
+SMALL_SHARE: Final = 0.05
+"""A share below this is worth a note."""
 
 _LARGEST_LABEL: Final = 31
 """A single grey value up to this, of 255, is a label and not a nearly black mask."""
+
+_SLACK: Final = 24
+"""What a JPEG makes of pure black, white and grey, of 255."""
+
+_TWO_VALUED: Final = 0.98
+"""Share of black and white from which a picture counts as two-valued."""
 
 _SCALES: Final = (255, 65535)
 """What white is in 8 and in 16 bits."""
@@ -36,8 +51,43 @@ def read_mask(source: Path | bytes) -> Float[np.ndarray, "height width"]:
     return mask_of(decode_picture(source))
 
 
+def check_share(mask: Float[np.ndarray, "height width"]) -> str | None:
+    """A note on a mask that marks little of its picture, or all of it.
+
+    Raises:
+        DataError: it marks less than `MIN_SHARE`; without the file's name.
+    """
+    if not mask.any():
+        raise DataError("black everywhere; white marks the subject")
+    share = float(mask.mean())
+    if share < MIN_SHARE:
+        raise DataError(
+            f"marks {share:.2%} of the picture, at least {MIN_SHARE:.0%} is needed; "
+            "white marks the subject, crop the picture closer to it"
+        )
+    if share < SMALL_SHARE:
+        return f"marks only {share:.1%} of the picture; a closer crop teaches more"
+    return "marks the whole picture, without effect" if mask.min() == 1 else None
+
+
+def looks_like_mask(image: Image.Image) -> bool:
+    """Whether a picture is grey and nearly all black and white, with some of both."""
+    pixels = np.asarray(image.convert("RGB")).astype(np.int16)
+    coloured = np.ptp(pixels, axis=-1) > _SLACK
+    values = pixels[..., 1]
+    black = float((values <= _SLACK).mean())
+    white = float((values >= 255 - _SLACK).mean())
+    both = min(black, white) > MIN_SHARE and black + white > _TWO_VALUED
+    return both and not bool(coloured.any())
+
+
 def mask_of(image: Image.Image) -> Float[np.ndarray, "height width"]:
     """A decoded picture as a mask; see `read_mask`."""
+    with decoding():
+        return _mask_of(image)
+
+
+def _mask_of(image: Image.Image) -> Float[np.ndarray, "height width"]:
     if image.mode == "F" or image.mode.startswith("I"):
         return _scaled(np.asarray(image).astype(np.float64))
     if image.has_transparency_data:

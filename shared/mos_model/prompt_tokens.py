@@ -70,6 +70,36 @@ class PromptTokenizer:
         Raises:
             PromptError: an unknown placeholder, or more tokens than the base takes.
         """
+        ids, concepts = self._split(prompt, encoder)
+        if len(ids) + 1 > self.limit:
+            raise PromptError(
+                f"the prompt needs {len(ids) + 1} tokens, the base takes {self.limit}: "
+                f"shorten {prompt[:60]!r}"
+            )
+        tokenizer = self._tokenizers[encoder]
+        end = len(ids)
+        padding = [tokenizer.pad_token_id] * (self.limit - end - 1)
+        return TokenizedPrompt(
+            (*ids, tokenizer.eos_token_id, *padding), tuple(concepts), end
+        )
+
+    @property
+    def limit(self) -> int:
+        """T of CLIP's position embedding; the shortest of the encoders counts."""
+        return min(int(t.model_max_length) for t in self._tokenizers.values())
+
+    def length(self, prompt: str) -> int:
+        """Tokens that a prompt needs, start and end included, where it needs most.
+
+        Raises:
+            PromptError: an unknown placeholder.
+        """
+        return max(len(self._split(prompt, e)[0]) + 1 for e in self._tokenizers)
+
+    def _split(
+        self, prompt: str, encoder: str
+    ) -> tuple[list[int], list[tuple[int, str]]]:
+        """Ids without the end token, and (first position, name) of placeholders."""
         tokenizer = self._tokenizers[encoder]
         ids: list[int] = [tokenizer.bos_token_id]
         concepts: list[tuple[int, str]] = []
@@ -82,18 +112,7 @@ class PromptTokenizer:
                 raise PromptError(self._unknown(piece))
             concepts.append((len(ids), piece))
             ids += [tokenizer.bos_token_id] * ROWS
-        # T of CLIP's position embedding; the shortest of the encoders counts.
-        limit = min(int(t.model_max_length) for t in self._tokenizers.values())
-        if len(ids) + 1 > limit:
-            raise PromptError(
-                f"the prompt needs {len(ids) + 1} tokens, the base takes {limit}: "
-                f"shorten {prompt[:60]!r}"
-            )
-        end = len(ids)
-        padding = [tokenizer.pad_token_id] * (limit - end - 1)
-        return TokenizedPrompt(
-            (*ids, tokenizer.eos_token_id, *padding), tuple(concepts), end
-        )
+        return ids, concepts
 
     def _unknown(self, name: str) -> str:
         if _WEIGHTED.match(name):

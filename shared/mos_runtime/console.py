@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import click
@@ -25,7 +26,7 @@ from rich.progress import (
 from rich.text import Text
 from typer.core import TyperGroup
 
-from mos_runtime.errors import MosError
+from mos_runtime.errors import MosError, StorageError
 from mos_runtime.nearest import way_out
 
 USER_ERROR: Final = 2
@@ -56,6 +57,7 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
+        _check_folder()
         # typer returns the code of its own exits, as that of Ctrl-C.
         code = app(words, standalone_mode=False) or 0
     except (MosError, KeyboardInterrupt, click.ClickException, click.Abort) as error:
@@ -72,6 +74,15 @@ def run(app: Callable[..., Any], arguments: list[str] | None = None) -> NoReturn
     if code == INTERRUPTED:
         _say("stopped")
     sys.exit(code)
+
+
+def _check_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise StorageError(
+            "the current folder was removed; change into another"
+        ) from error
 
 
 def new_app(help_text: str) -> typer.Typer:

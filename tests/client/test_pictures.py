@@ -17,7 +17,7 @@ def test_unusable_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "tiny.png")
     folder = read_folder(tmp_path, min_side=64)
     assert [picture.path.name for picture in folder.pictures] == ["0.png", "1.png"]
-    reasons = "\n".join(folder.refused)
+    reasons = "\n".join(map(str, folder.refused))
     assert "broken.png: not a readable picture" in reasons
     assert "notes.txt: not a picture" in reasons
     assert "tiny.png: 20x20 pixels; at least 64 are needed" in reasons

@@ -49,7 +49,7 @@ def test_floating_point_picture_is_named_and_left_out(tmp_path: Path) -> None:
     Image.new("F", (32, 32), 0.5).save(tmp_path / "hdr.tiff")
     folder = read_folder(tmp_path, min_side=1)
     assert len(folder.pictures) == 1
-    assert "save it with 8 or 16 bits" in folder.refused[0]
+    assert "save it with 8 or 16 bits" in folder.refused[0].reason
 
 
 def test_equal_pictures_count_once_and_alike_ones_are_named(tmp_path: Path) -> None:
@@ -62,8 +62,9 @@ def test_equal_pictures_count_once_and_alike_ones_are_named(tmp_path: Path) -> N
     folder = read_folder(tmp_path, min_side=1)
     names = [each.path.name for each in folder.pictures]
     assert names == ["a.png", "c.jpg", "d.png"]
-    assert folder.refused == ("b.bmp: the same picture as a.png",)
-    assert folder.remarks == ("c.jpg: looks like a.png; keep the better one",)
+    assert list(map(str, folder.refused)) == ["b.bmp: the same picture as a.png"]
+    alike = "c.jpg: looks like a.png; keep the better one"
+    assert list(map(str, folder.remarks)) == [alike]
 
 
 def test_concept_file_says_name_class_licence_and_captions(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
+from mos_model import images
 from mos_model.errors import DataError
 from mos_model.images import decode_picture
 
@@ -122,3 +123,13 @@ def test_whatever_a_decoder_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) 
 def test_missing_file_is_named_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         decode_picture(tmp_path / "none.png")
+
+
+def test_larger_file_than_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MAX_PICTURE_BYTES", 2**20)
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(2**20 + 1)
+    with pytest.raises(DataError, match="larger than 1 MiB"):
+        decode_picture(tmp_path / "a.png")

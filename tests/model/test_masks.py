@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mos_model.errors import DataError
-from mos_model.masks import read_mask
+from mos_model.masks import looks_like_mask, read_mask
 
 INSIDE = np.zeros((8, 12), bool)
 INSIDE[2:6, 3:9] = True
@@ -122,3 +122,28 @@ def test_values_that_are_no_share_are_refused(worst: float) -> None:
     values[0, 0] = worst
     with pytest.raises(DataError, match="not a mask"):
         read_mask(saved(Image.fromarray(values), "TIFF"))
+
+
+def test_whatever_a_conversion_raises_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("conversion from X to RGB not supported")
+
+    monkeypatch.setattr(Image.Image, "convert", broken)
+    with pytest.raises(DataError, match=r"not a readable picture \(conversion"):
+        read_mask(saved(Image.new("L", (4, 4))))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_only_black_and_white_looks_like_a_mask(kind: str) -> None:
+    def looks(image: Image.Image) -> bool:
+        with Image.open(io.BytesIO(saved(image, kind))) as opened:
+            return looks_like_mask(opened)
+
+    large = np.kron(INSIDE * np.uint8(255), np.ones((16, 16), np.uint8))
+    assert looks(grey(large))
+    assert not looks(grey(np.linspace(0, 255, 4096, dtype=np.uint8).reshape(64, 64)))
+    assert not looks(Image.new("L", (8, 8), 255))
+    yellow = Image.merge("RGB", [grey(large), grey(large), grey(0 * large)])
+    assert not looks(yellow)

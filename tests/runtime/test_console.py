@@ -1,5 +1,7 @@
 """Mistyped command lines end in one line; what is printed is no markup."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
@@ -84,3 +86,17 @@ def test_brackets_are_shown_as_they_are(
         shown.add_task(text, total=1, note=text)
     told = capsys.readouterr().err
     assert told.count(text) >= 2
+
+
+def test_removed_working_folder_is_named(
+    app: typer.Typer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert type_in(app, "sample") == 2
+    assert "the current folder was removed" in capsys.readouterr().err

@@ -4,10 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from flwr.superlink.cli.flower_superlink import flower_superlink
 
 from mos_runtime.processes import Stopping
 from mos_server.errors import ServingError
 from mos_server.serving import superlink as module
+from mos_server.serving import superlink_process
+from mos_server.serving.fleet_gate import gated_server
 from mos_server.serving.superlink import SuperLink
 
 _HANGS = "import signal; signal.pause()"
@@ -35,3 +38,22 @@ def test_whoever_waits_for_a_superlink_can_be_stopped(tmp_path: Path) -> None:
         superlink.wait_until_ready(stopping)
     finally:
         superlink.family.stop()
+
+
+def test_guarded_superlink_is_flowers_with_the_gate_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    internals = sys.modules[flower_superlink.__module__]
+    kept: list[object] = []
+
+    def stand_in() -> None:
+        """In the place of Flower's program."""
+
+    stand_in.__module__ = internals.__name__
+    monkeypatch.setattr(internals, "generic_create_grpc_server", None)
+    monkeypatch.setattr(superlink_process, "flower_superlink", stand_in)
+    monkeypatch.setattr(superlink_process, "keep_to_owner", kept.append)
+    with pytest.raises(SystemExit):
+        superlink_process.main()
+    assert kept == [internals.uvicorn.Config]
+    assert internals.generic_create_grpc_server is gated_server

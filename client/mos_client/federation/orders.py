@@ -8,11 +8,9 @@ from typing import Final
 from mos_client.errors import PolicyError
 from mos_client.federation.node import Site, SiteTuning
 from mos_client.federation.policy import Policy
-from mos_client.pictures import read_concept_file, read_folder
 from mos_client.store.enrolment import site_name
 from mos_client.store.outbox import Outbox, checked_terms
 from mos_model.base_files import read_inventory
-from mos_model.names import checked_name
 from mos_protocol.messages import TuneAsk
 from mos_protocol.signed.enrolment import Welcome
 
@@ -59,30 +57,30 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
 
     from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
     from mos_client.tuning.class_word import infer_class_word
-    from mos_client.tuning.latents import working_side
+    from mos_client.tuning.preflight import ConceptTerms, preflight
     from mos_model.base import load_base
+    from mos_model.base_outline import read_outline
 
     torch.set_num_threads(tuning.threads)
-    told = read_concept_file(tuning.pictures)
-    licence = told.licence or ""
-    checked_terms(licence=licence, class_word=told.class_word or "")
-    own_name = told.name or tuning.pictures.name.lower()
-    name = checked_name(ask.concept or own_name, "concept")
-    base = load_base(tuning.base)
+    terms = ConceptTerms.of(tuning.pictures, concept=ask.concept or None)
+    checked_terms(licence=terms.licence, class_word=terms.class_word or "")
+    name = terms.concept.name
+    outline = read_outline(tuning.base)
     settings = TuneSettings.for_base(
-        base,
+        outline,
         steps=ask.steps or tuning.steps,
         rank=ask.rank or None,
         seed=ask.seed,
     )
     if tuning.max_steps is not None:
         settings = replace(settings, steps=min(settings.steps, tuning.max_steps))
-    folder = read_folder(
-        tuning.pictures, min_side=settings.min_side or working_side(base)
-    )
-    for line in folder.refused:
-        site.journal.write("left-out", file=line)
-    word = told.class_word or infer_class_word(base, folder.pictures, settings).word
+    flight = preflight(tuning.pictures, outline, terms, settings)
+    folder = flight.folder
+    for note in folder.refused:
+        site.journal.write("left-out", file=str(note))
+    flight.require_ready()
+    base = load_base(tuning.base)
+    word = terms.class_word or infer_class_word(base, folder.pictures, settings).word
     site.journal.write(
         "tune-started",
         concept=name,
@@ -105,7 +103,7 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
         name=name,
         class_word=word,
         settings=settings,
-        licence=licence,
+        licence=terms.licence,
         on_progress=tell,
     )
     entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))

@@ -24,7 +24,8 @@ _ANSWERS: Final = frozenset({"PERMISSION_DENIED", "CANCELLED", "DEADLINE_EXCEEDE
 _UNKNOWN_KEY: Final = (
     "the centre does not let this site's node key in. Right after a crash it does "
     "within a minute; else ask its people whether `mos-server sites` lists this site: "
-    "either its request was never admitted there, or the site was revoked"
+    "its request was never admitted there, the site was revoked, or a copy of this "
+    "site's home is connected (a site joins from one home at a time)"
 )
 _OTHER_HOST: Final = (
     "the certificate shown at {address} is for another host name. The centre's "

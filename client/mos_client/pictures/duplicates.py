@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from mos_client.pictures.notes import FileNote
+
 _SIDE: Final = 16
 _ALIKE: Final = 4 / 255
 """Mean difference of two grey thumbnails below which pictures count as alike: another
@@ -22,16 +24,17 @@ def thumbnail(image: Image.Image) -> Float[np.ndarray, " values"]:
     return np.asarray(small, np.float32).ravel() / 255
 
 
-def near_duplicates(names: Sequence[str], images: Sequence[Image.Image]) -> list[str]:
-    """One line for every picture that is nearly an earlier one."""
-    lines: list[str] = []
+def near_duplicates(
+    names: Sequence[str], images: Sequence[Image.Image]
+) -> list[FileNote]:
+    """A note on every picture that is nearly an earlier one."""
+    notes: list[FileNote] = []
     thumbnails = [thumbnail(image) for image in images]
     for index, name in enumerate(names):
         for earlier in range(index):
             apart = np.abs(thumbnails[index] - thumbnails[earlier]).mean()
             if apart < _ALIKE:
-                lines.append(
-                    f"{name}: looks like {names[earlier]}; keep the better one"
-                )
+                alike = f"looks like {names[earlier]}; keep the better one"
+                notes.append(FileNote(name, alike))
                 break
-    return lines
+    return notes

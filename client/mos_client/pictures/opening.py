@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from mos_model.errors import DataError
+from mos_model.images import decode_picture, decoding
 
 _DEPTH: Final = 257  # 65535 / 255
 
@@ -17,15 +17,10 @@ def open_picture(path: Path) -> Image.Image:
     16-bit pictures keep their upper eight bits, of an animation the first frame counts.
 
     Raises:
-        DataError: not a readable picture.
+        DataError: not a readable picture; without the file's name.
     """
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            return _rgb(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path.name}: not a readable picture ({reason})") from error
+    with decoding():
+        return _rgb(decode_picture(path))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

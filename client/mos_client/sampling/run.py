@@ -1,7 +1,8 @@
 """A request carried out: every picture is written when its batch is finished.
 
 Whatever ends a run early, an error, Ctrl-C or what the callback raises, leaves the
-pictures of the finished batches and no half-written file.
+pictures of the finished batches and no half-written file; notes on the exception name
+their files.
 """
 
 from collections.abc import Callable
@@ -121,8 +122,12 @@ class _Run:
             for pictures in drawn:
                 self._keep(pictures)
                 self._tell()
-        finally:
+        except BaseException as error:
             self._write_sheet()
+            for path in self._paths:
+                error.add_note(f"finished: {path}")
+            raise
+        self._write_sheet()
         self._tell()
         return Sampled(
             tuple(self._pictures), planned.seeds, tuple(self._paths), planned.notes

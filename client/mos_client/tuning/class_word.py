@@ -1,8 +1,8 @@
 """The class word, inferred by the base itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float
@@ -37,15 +37,19 @@ class ClassWordGuess:
     runner_up: str
 
 
-def check_class_word(base: Base, word: str) -> None:
+def check_class_word(tokenizers: Mapping[str, Any], word: str) -> None:
     """Refuse a class word that holds what a tokenizer of the base does not know.
 
     Of several known tokens V_class starts from the mean.
 
+    Args:
+        tokenizers: The base's, by text encoder.
+        word: The class word.
+
     Raises:
         TuningError: it has no token, or an unknown one.
     """
-    for tokenizer in base.tokenizers.values():
+    for tokenizer in tokenizers.values():
         ids = tokenizer(word, add_special_tokens=False).input_ids
         if not ids or tokenizer.unk_token_id in ids:
             raise TuningError(

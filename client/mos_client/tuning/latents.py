@@ -18,9 +18,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mos_client.pictures import Picture
-from mos_client.pictures.buckets import Crop, bucket_for, bucket_sizes, crop_of
-from mos_client.tuning.settings import TEMPLATES, TuneSettings
+from mos_client.pictures.buckets import Crop, Size, bucket_for, bucket_sizes, crop_of
+from mos_client.tuning.captions import prompts_of
+from mos_client.tuning.settings import TuneSettings
 from mos_model.base import Base
+from mos_model.base_outline import outline_of
 
 _LARGEST_CROP: Final = 0.08  # of the sides that a variant may lose
 _AT_ONCE: Final = 8
@@ -114,7 +116,7 @@ class Variant:
 
 def variants(
     pictures: Sequence[Picture],
-    placeholder: str,
+    name: str,
     settings: TuneSettings,
     *,
     side: int,
@@ -122,11 +124,12 @@ def variants(
 ) -> Iterator[Variant]:
     """What the model sees of every picture: the whole of it first, then crops.
 
-    A crop loses up to 8% of both sides, and may be mirrored.
+    A crop loses up to 8% of both sides, and may be mirrored; one without any of a
+    masked subject is left out.
 
     Args:
         pictures: The usable pictures.
-        placeholder: `<name>`, put where a caption says {}.
+        name: The concept's; `<name>` stands where a caption says {}.
         settings: Number of variants, flipping, seed.
         side: See `bucket_sizes`.
         unit: See `bucket_sizes`.
@@ -150,33 +153,53 @@ def variants(
                     down=down,
                     mirrored=mirrored,
                 )
+            mask = None if picture.mask is None else _cut(picture.mask, crop)
+            if mask is not None and mask.getbbox() is None:
+                continue  # all weights would be 0
             yield Variant(
                 _cut(picture.image, crop),
                 picture,
-                None if picture.mask is None else _cut(picture.mask, crop),
-                _captions(picture, placeholder),
+                mask,
+                prompts_of(picture, name),
                 crop.time_ids(whole),
             )
 
 
+def bucket_without_subject(picture: Picture, *, side: int, unit: int) -> Size | None:
+    """The bucket of a masked picture whose crop shows nothing of its subject.
+
+    Args:
+        picture: The picture; without a mask the answer is None.
+        side: See `bucket_sizes`.
+        unit: See `bucket_sizes`.
+    """
+    if picture.mask is None:
+        return None
+    whole = picture.image.size
+    bucket = bucket_for(whole, bucket_sizes(side, unit))
+    seen = _cut(picture.mask, crop_of(whole, bucket)).getbbox()
+    return bucket if seen is None else None
+
+
 @torch.no_grad()
 def training_set(
-    base: Base, pictures: Sequence[Picture], placeholder: str, settings: TuneSettings
+    base: Base, pictures: Sequence[Picture], name: str, settings: TuneSettings
 ) -> TrainingSet:
     """Encode every picture's variants.
 
     Args:
         base: Whose VAE encodes; its mode is taken, not a sample.
         pictures: The usable pictures.
-        placeholder: `<name>`, put where a caption says {}.
+        name: The concept's; `<name>` stands where a caption says {}.
         settings: Number of variants, flipping, seed.
     """
+    outline = outline_of(base)
     seen = variants(
         pictures,
-        placeholder,
+        name,
         settings,
-        side=working_side(base),
-        unit=working_unit(base),
+        side=outline.side,
+        unit=outline.unit,
     )
     by_size: dict[tuple[int, int], list[Variant]] = {}
     for variant in seen:
@@ -186,30 +209,12 @@ def training_set(
 
 def working_side(base: Base) -> int:
     """Pixels of the square pictures the base works at."""
-    return _vae_factor(base) * int(base.unet.config.sample_size)
-
-
-def working_unit(base: Base) -> int:
-    """Pixels that a picture's sides must be multiples of to pass VAE and UNet."""
-    levels = len(base.unet.config.block_out_channels)
-    halved: int = 2 ** (levels - 1)
-    return _vae_factor(base) * halved
-
-
-def _vae_factor(base: Base) -> int:
-    factor: int = 2 ** (len(base.vae.config.block_out_channels) - 1)
-    return factor
+    return outline_of(base).side
 
 
 def _cut(image: Image.Image, crop: Crop) -> Image.Image:
     resized = image.resize(crop.size, Image.Resampling.LANCZOS, box=crop.box)
     return ImageOps.mirror(resized) if crop.mirrored else resized
-
-
-def _captions(picture: Picture, placeholder: str) -> Sequence[str]:
-    own = [picture.caption] if picture.caption else picture.defaults or TEMPLATES
-    texts = [text.replace("{}", placeholder) for text in own]
-    return tuple(t if placeholder in t else f"{placeholder}, {t}" for t in texts)
 
 
 def _bucket(base: Base, own: Sequence[Variant]) -> Bucket:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from mos_model.base import Base
+from mos_model.base_outline import BaseOutline
 from mos_model.errors import TuningError
 
 TEMPLATES: Final = ("a photo of {}", "{}", "a picture of {}", "a photo of one {}")
@@ -114,7 +115,7 @@ class TuneSettings:
 
     @staticmethod
     def for_base(
-        base: Base, assignments: Sequence[str] = (), **overrides: Any
+        base: Base | BaseOutline, assignments: Sequence[str] = (), **overrides: Any
     ) -> "TuneSettings":
         """The base's own settings ("tune" in its `mos_defaults.json`) and overrides.
 

@@ -122,7 +122,7 @@ def tune_concept(
             "float16 loses the small gradients of tuning; pass --precision bfloat16"
         )
     generator = torch.Generator().manual_seed(settings.seed)
-    data = training_set(base, pictures, f"<{name}>", settings)
+    data = training_set(base, pictures, name, settings)
     words = initial_words(base, class_word, generator, settings.method)
     with (
         lora_adapters(base, settings.rank, generator),

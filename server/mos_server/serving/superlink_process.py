@@ -7,9 +7,10 @@ hold as many connections as the system allows it.
 """
 
 import resource
+import sys
 from typing import NoReturn
 
-import flwr.superlink.cli.flower_superlink as flower_internals
+from flwr.superlink.cli.flower_superlink import flower_superlink
 
 from mos_runtime.loopback import keep_to_owner
 from mos_server.serving.fleet_gate import gated_server
@@ -20,9 +21,11 @@ def main() -> NoReturn:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    keep_to_owner(flower_internals.uvicorn.Config)
-    flower_internals.generic_create_grpc_server = gated_server
-    flower_internals.flower_superlink()
+    # Flower's package gives the function the module's name, so no import reaches it.
+    internals = sys.modules[flower_superlink.__module__]
+    keep_to_owner(internals.uvicorn.Config)
+    internals.generic_create_grpc_server = gated_server  # type: ignore[attr-defined]
+    flower_superlink()
     raise SystemExit(0)
 
 

@@ -136,13 +136,15 @@ def test_stopped_run_keeps_finished_pictures_and_nothing_half_written(
 ) -> None:
     out = tmp_path / "a.png"
     wanted = request_of(base, out=out, images=3, batch=1)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         sample(wanted, stop_at(5))
+    assert stopped.value.__notes__[1] == f"finished: {tmp_path / 'a-2.png'}"
     assert names(tmp_path) == ["a-2.png", "a.png"]
     assert read_record(tmp_path / "a-2.png").seed == 1
     grid = request_of(base, out=tmp_path / "grid.png", images=3, batch=1, grid=True)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         sample(grid, stop_at(5))
+    assert stopped.value.__notes__ == [f"finished: {tmp_path / 'grid.png'}"]
     with Image.open(tmp_path / "grid.png") as sheet:
         assert sheet.size == (3 * 20 - 4, 16)
 

@@ -21,7 +21,6 @@ class SamplingDisplay:
         self._progress = progress()
         self._task = self._progress.add_task("sampling", total=None, note="")
         self._previews: tempfile.TemporaryDirectory[str] | None = None
-        self._paths: tuple[Path, ...] = ()
 
     def __enter__(self) -> "SamplingDisplay":
         """Nothing is shown before the first step."""
@@ -33,19 +32,17 @@ class SamplingDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the display; a run that was interrupted says what it finished."""
+        """End the display; a run that ended early says what it finished."""
         self._progress.stop()
         if self._previews is not None:
             self._previews.cleanup()
-        if isinstance(error, KeyboardInterrupt):
-            for path in self._paths:
-                console.print(f"finished: {path}", markup=False)
+        for note in getattr(error, "__notes__", ()):
+            console.print(note, markup=False, soft_wrap=True)
 
     def show(self, step: "SamplingStep") -> None:
         """The callback of a run."""
         for note in step.notes:
             console.print(f"note: {note}", markup=False, soft_wrap=True)
-        self._paths = step.paths
         if not step.steps:
             return
         self._progress.start()

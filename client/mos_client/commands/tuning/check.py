@@ -1,118 +1,168 @@
-"""`mos-client tune --check`: what a run would see, and with which settings."""
+"""`mos-client tune --check`: what a run would see, and what keeps it from starting."""
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from mos_runtime.console import console
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mos_client.pictures import Folder
+    from rich.console import Console
+    from rich.table import Table
+
     from mos_client.tuning import TuneSettings
     from mos_client.tuning.latents import Variant
-    from mos_model.base import Base
+    from mos_client.tuning.preflight import ConceptTerms, Preflight
+    from mos_model.base_outline import BaseOutline
+
+_MOST_ROWS: Final = 12
+"""Pictures, and notes of a kind, that are shown; JSON has them all."""
 
 
-def check_run(
-    folder: "Folder",
-    base: "Base",
-    *,
-    name: str,
-    class_word: str,
-    settings: "TuneSettings",
-    path: Path,
-) -> dict[str, Any]:
-    """Print a table of the pictures and write the contact sheet; nothing is tuned.
+@dataclass(frozen=True)
+class CheckedRun:
+    """A run that was judged and not started."""
 
-    Args:
-        folder: The pictures.
-        base: The base they would be tuned on.
-        name: The concept's name.
-        class_word: Given or inferred.
-        settings: Of the run.
-        path: Where the sheet goes, a PNG file.
+    flight: "Preflight"
+    terms: "ConceptTerms"
+    """With the class word that the run would have, as far as it is known."""
 
-    Returns:
-        What was printed, for `--json`.
+    settings: "TuneSettings"
+    outline: "BaseOutline"
 
-    Raises:
-        StorageError: the sheet cannot be written.
-    """
-    from mos_client.tuning.latents import variants, working_side, working_unit
+    @cached_property
+    def rows(self) -> "Sequence[Sequence[Variant]]":
+        """Of each picture, what the model would see."""
+        from mos_client.tuning.latents import variants
 
-    side, unit = working_side(base), working_unit(base)
-    seen = list(variants(folder.pictures, f"<{name}>", settings, side=side, unit=unit))
-    count = settings.augmentations
-    rows = [seen[first : first + count] for first in range(0, len(seen), count)]
-    _write_sheet(rows, path)
-    pictures = [_told(row[0]) for row in rows]
-    _show(pictures)
-    console.print(f"concept <{name}>, class word {class_word}", markup=False)
-    told = settings.to_dict()
-    line = ", ".join(f"{key} {value}" for key, value in told.items())
-    console.print(f"settings: {line}", markup=False)
-    console.print(f"{path}: {count} variants of each, as the model will see them")
-    return {
-        "concept": name,
-        "class_word": class_word,
-        "pictures": pictures,
-        "left_out": list(folder.refused),
-        "remarks": list(folder.remarks),
-        "settings": told,
-        "sheet": str(path),
-    }
+        seen = variants(
+            self.flight.folder.pictures,
+            self.terms.concept.name,
+            self.settings,
+            side=self.outline.side,
+            unit=self.outline.unit,
+        )
+        return [list(own) for _, own in groupby(seen, lambda each: each.picture.path)]
+
+    @cached_property
+    def pictures(self) -> Sequence[dict[str, Any]]:
+        """One entry a picture, for JSON."""
+        return [_entry(own[0]) for own in self.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints; `ready` says whether tuning would start."""
+        folder, concept = self.flight.folder, self.terms.concept
+        return {
+            "ready": not self.flight.errors,
+            "concept": concept.name,
+            "concept_from": concept.source,
+            "class_word": self.terms.class_word,
+            "pictures": list(self.pictures),
+            "errors": [note.to_dict() for note in self.flight.errors],
+            "left_out": [note.to_dict() for note in folder.refused],
+            "remarks": [note.to_dict() for note in folder.remarks],
+            "settings": self.settings.to_dict(),
+        }
+
+    def draw(self, path: Path) -> bool:
+        """Write the contact sheet as PNG, if there is any picture.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        from mos_client.pictures.contact import Cell, sheet
+        from mos_runtime.files import write_atomically
+
+        if not self.rows:
+            return False
+        cells = [
+            [
+                Cell(
+                    variant.image,
+                    variant.mask,
+                    f"{variant.picture.path.name} {variant.image.width}x"
+                    f"{variant.image.height}",
+                    variant.captions[0],
+                )
+                for variant in row
+            ]
+            for row in self.rows
+        ]
+        content = io.BytesIO()
+        sheet(cells).save(content, "PNG")
+        write_atomically(path, content.getvalue())
+        return True
+
+    def show(self, console: "Console", sheet: Path | None) -> None:
+        """Print it on one screen: the verdict last, where the eye is."""
+        folder, errors = self.flight.folder, self.flight.errors
+        console.print(self.terms.concept.leaving(), markup=False)
+        if self.pictures:
+            console.print(_table(self.pictures[:_MOST_ROWS]))
+        _more(console, len(self.pictures))
+        for heading, notes in (
+            ("left out", folder.refused),
+            ("note", folder.remarks),
+            ("to mend", errors),
+        ):
+            for note in notes[:_MOST_ROWS]:
+                console.print(f"{heading}: {note}", markup=False)
+            _more(console, len(notes))
+        if sheet is not None:
+            console.print(f"{sheet}: the pictures as the model sees them", markup=False)
+        console.print(self.verdict(), markup=False)
+
+    def verdict(self) -> str:
+        """Whether tuning would start, in one line."""
+        errors, folder = self.flight.errors, self.flight.folder
+        if errors:
+            one = len(errors) == 1
+            return f"not ready: {len(errors)} {'file' if one else 'files'} to mend"
+        word = self.terms.class_word
+        return (
+            f"ready: {len(self.pictures)} pictures used, {len(folder.refused)} files "
+            f"left out; class word {word}, {self.settings.steps} steps"
+        )
 
 
-def _told(first: "Variant") -> dict[str, Any]:
-    image = first.picture.image
+def _entry(first: "Variant") -> dict[str, Any]:
+    image, picture = first.picture.image, first.picture
     bucket = first.image.size
     return {
-        "file": first.picture.path.name,
+        "file": picture.path.name,
         "size": list(image.size),
         "bucket": list(bucket),
         "enlarged": bucket[0] > image.width or bucket[1] > image.height,
         "mask": first.mask is not None,
         "captions": list(first.captions),
+        "caption_file": picture.caption_file,
     }
 
 
-def _write_sheet(rows: "Sequence[Sequence[Variant]]", path: Path) -> None:
-    from mos_client.pictures.contact import Cell, sheet
-    from mos_runtime.files import write_atomically
-
-    cells = [
-        [
-            Cell(
-                variant.image,
-                variant.mask,
-                f"{variant.picture.path.name} {variant.image.width}x"
-                f"{variant.image.height}",
-                variant.captions[0],
-            )
-            for variant in row
-        ]
-        for row in rows
-    ]
-    content = io.BytesIO()
-    sheet(cells).save(content, "PNG")
-    write_atomically(path, content.getvalue())
-
-
-def _show(pictures: Sequence[dict[str, Any]]) -> None:
+def _table(pictures: Sequence[dict[str, Any]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("picture", "size", "bucket", "mask", "captions"):
-        table.add_column(heading)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for heading in ("picture", "size", "model sees", "mask"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("caption", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in pictures:
         bucket = "{}x{}".format(*each["bucket"])
+        captions = each["captions"]
+        others = f" (+{len(captions) - 1})" if len(captions) > 1 else ""
         cells = (
             *(each["file"], "{}x{}".format(*each["size"])),
             f"{bucket}, enlarged" if each["enlarged"] else bucket,
             "yes" if each["mask"] else "no",
-            " | ".join(each["captions"]),
+            captions[0] + others,
         )
         table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
+    return table
+
+
+def _more(console: "Console", count: int) -> None:
+    if count > _MOST_ROWS:
+        console.print(f"... and {count - _MOST_ROWS} more; --json lists all")
