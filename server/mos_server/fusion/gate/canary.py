@@ -5,8 +5,8 @@ Latents are compared, not pictures: for a prompt p with seeds s,
     moved(p) = ||mean_s z(p, s) - mean_s z_0(p, s)||^2 / E,
 
 z_0 being the reference's latents, E the mean of ||z - mean z||^2 over all plain prompts
-and seeds of the base. What differs from seed to seed alone averages out; a word that shows
-something else does not.
+and seeds of the base. What differs from seed to seed alone averages out; a word that
+shows something else does not.
 """
 
 import random
