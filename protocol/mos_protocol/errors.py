@@ -68,6 +68,13 @@ class Reason(StrEnum):
     UNFUSABLE = "unfusable"
     """Admitted, but fusing it fails; the release is published without it."""
 
+    QUARANTINED = "quarantined"
+    """Admitted, but a release with it changes what it must not (generic pictures,
+    other concepts); published without it until the centre's operator decides."""
+
+    REJECTED = "rejected"
+    """Quarantined, and the centre's operator does not release it."""
+
     MIX_AND_MATCH = "mix-and-match"
     """Parts, each rightly signed, that were never published together."""
 

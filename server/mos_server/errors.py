@@ -5,6 +5,7 @@ MosError (mos_runtime.errors)
     ├── FusionError      concepts cannot be fused as they stand
     │   ├── LedgerError  a ledger is damaged, or of another base or other settings
     │   ├── UnfusableError   one bundle cannot be fused; carries its digest
+    │   ├── HeldError        the gate holds one bundle; carries its digest
     │   └── SupersededError  a bundle was replaced while it was to be fused
     ├── RegistryError    the registry is broken, or says no to a change
     ├── CertificateError TLS certificates cannot be made or read
@@ -28,6 +29,15 @@ class LedgerError(FusionError):
 
 class UnfusableError(FusionError):
     """One bundle cannot be fused; the others can without it."""
+
+    def __init__(self, digest: str, text: str) -> None:
+        """The bundle of `digest`, for the reason `text`."""
+        super().__init__(text)
+        self.digest = digest
+
+
+class HeldError(FusionError):
+    """A release with one bundle in it changes what it must not."""
 
     def __init__(self, digest: str, text: str) -> None:
         """The bundle of `digest`, for the reason `text`."""

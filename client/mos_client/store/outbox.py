@@ -170,7 +170,8 @@ class Outbox:
 
         An accepted one goes to `sent/`, a refused one to `outbox/refused/` with its
         reason, also from `sent/`: the centre may find later that an accepted bundle
-        cannot be fused. Settling again changes nothing, also after a crash half-way.
+        cannot be fused, or quarantine it; released, it goes back to `sent/`. Settling
+        again changes nothing, also after a crash half-way.
 
         Returns:
             The entry at its new place; None where nothing was to be moved.
@@ -180,8 +181,8 @@ class Outbox:
         """
         with self._home.lock():
             open_ones = {entry.digest: entry for entry in self.entries()}
-            if not verdict.accepted:
-                open_ones |= {entry.digest: entry for entry in self.sent()}
+            elsewhere = self._home.refused if verdict.accepted else self._home.sent
+            open_ones |= {entry.digest: entry for entry in self._in(elsewhere)}
             entry = open_ones.get(verdict.digest)
             if entry is None:
                 return None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.markup import escape
@@ -41,6 +41,12 @@ def serve(
             min=0, help="Longest wait for a fusion while bundles keep coming, seconds."
         ),
     ] = 300.0,
+    gate: Annotated[
+        Literal["on", "off"],
+        typer.Option(
+            help="Hold a release that changes generic pictures or other concepts."
+        ),
+    ] = "on",
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS, no node keys; loopback only.")
     ] = False,
@@ -73,6 +79,7 @@ def serve(
         address,
         base=base,
         device=device,
+        gate=gate == "on",
         insecure=insecure,
         hosts=tuple(host or ()),
         settle_seconds=fuse_after,
@@ -137,8 +144,8 @@ _LINES: Final[dict[str, Callable[["Event"], str]]] = {
         f"{event.facts['reason']}"
     ),
     "left-out": lambda event: (
-        f"{event.facts['site']}/{event.facts['concept']} cannot be fused and is left "
-        f"out: {event.facts['reason']}"
+        f"{event.facts['site']}/{event.facts['concept']} is left out: "
+        f"{event.facts['reason']}"
     ),
     "fusion-started": lambda event: f"fusing {event.facts['concepts']} concept(s)",
     "published": lambda event: (

@@ -55,7 +55,13 @@ def _serve(carrier: Carrier, run: Mapping[str, Any]) -> None:
         bind_nodes=bool(run["node-auth"]),
     )
     journal_path = home.flower / JOURNAL_FILE
-    worker = FusionWorker(home, str(run["base"]), journal_path, str(run["device"]))
+    worker = FusionWorker(
+        home,
+        str(run["base"]),
+        journal_path,
+        str(run["device"]),
+        gate=bool(run["gate"]),
+    )
     converse(carrier, home, worker, settings, journal_path)
 
 

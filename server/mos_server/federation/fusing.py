@@ -95,7 +95,10 @@ class FusionClerk:
         for one in self._registry.bundles.left_out()[self._left_out :]:
             self._left_out += 1
             self._journal.write(
-                "left-out", site=one.site, concept=one.concept, reason=one.text
+                "left-out",
+                site=one.site,
+                concept=one.concept,
+                reason=f"{one.reason}: {one.text}",
             )
         newest = self._registry.published.newest()
         if newest is None or newest.version == self._announced:

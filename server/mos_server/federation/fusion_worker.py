@@ -15,8 +15,10 @@ from mos_runtime.processes import trim_log
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
 
 _USAGE: Final = (
-    "usage: python -m mos_server.federation.fusion_worker BASE JOURNAL DEVICE"
+    "usage: python -m mos_server.federation.fusion_worker BASE JOURNAL DEVICE GATE"
 )
+GATE_ON: Final = "on"
+GATE_OFF: Final = "off"
 _FAILURE_FILE: Final = "fusion-failure.txt"
 _LOG_FILE: Final = "fusion.log"
 _KILLED: Final = -9
@@ -26,7 +28,13 @@ class FusionWorker:
     """A `Fuser` that starts one worker process at a time."""
 
     def __init__(
-        self, home: CentreHome, base: str, journal: Path, device: str = "auto"
+        self,
+        home: CentreHome,
+        base: str,
+        journal: Path,
+        device: str = "auto",
+        *,
+        gate: bool = True,
     ) -> None:
         """Nothing is started yet.
 
@@ -35,8 +43,9 @@ class FusionWorker:
             base: The base's name.
             journal: Where the worker tells its progress.
             device: As `mos_model.devices.pick_device` takes it.
+            gate: Whether a release is measured before it is published.
         """
-        self.base = base
+        self.base, self._gate = base, GATE_ON if gate else GATE_OFF
         self._home, self._journal, self._device = home, journal, device
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +58,7 @@ class FusionWorker:
         trim_log(log_path)
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, self.base, str(self._journal), self._device],
+                [*command, self.base, str(self._journal), self._device, self._gate],
                 env={**os.environ, HOME_VARIABLE: str(self._home.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -82,10 +91,11 @@ class FusionWorker:
         return self._home.flower / _FAILURE_FILE
 
 
-def _work(base_name: str, journal_path: Path, device: str) -> None:
+def _work(base_name: str, journal_path: Path, device: str, gate: str) -> None:
     from mos_model.base import load_base
     from mos_model.devices import pick_device
     from mos_server.federation.publishing import publish
+    from mos_server.fusion.gate import GateLimits
     from mos_server.registry.registry import Registry
 
     home, journal = CentreHome.open(), Journal(journal_path)
@@ -94,7 +104,8 @@ def _work(base_name: str, journal_path: Path, device: str) -> None:
         journal.write("fusing", what=what, share=round(share, 3))
 
     base = load_base(base_name, device=pick_device(device))
-    publish(home, Registry(home), base, on_progress=tell)
+    limits = None if gate == GATE_OFF else GateLimits.for_base(base)
+    publish(home, Registry(home), base, gate=limits, on_progress=tell)
 
 
 def main() -> None:
@@ -102,10 +113,10 @@ def main() -> None:
     from mos_runtime.errors import MosError
     from mos_runtime.files import write_atomically
 
-    if len(sys.argv) != 4:
+    if len(sys.argv) != 5:
         sys.exit(_USAGE)
     try:
-        _work(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
+        _work(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4])
     except MosError as error:
         home = CentreHome.open()
         write_atomically(home.flower / _FAILURE_FILE, str(error).encode())

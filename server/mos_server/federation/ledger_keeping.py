@@ -5,7 +5,7 @@ another base or other settings, it is made anew from the registry's bundles, and
 told in one line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +76,37 @@ def fuse_standing(
         fusion = _level(ledger, registry, current, tell)
     tell("fused", 1.0)
     return fusion
+
+
+def fuse_without(
+    folder: Path,
+    registry: Registry,
+    base: "Base",
+    current: Sequence[StoredBundle],
+    gone: Collection[str],
+    *,
+    settings: "FusionSettings | None" = None,
+) -> "Fusion":
+    """What `fuse_standing` has just fused, with some bundles left out.
+
+    The withdrawal is exact, and the ledger itself is left as it is.
+
+    Args:
+        folder: The ledger's.
+        registry: Where the bundles are read from.
+        base: The base.
+        current: Which bundles stand.
+        gone: Digests of those to leave out; not all.
+        settings: Of the fusion, as before.
+    """
+    from mos_server.fusion import FusionSettings, Ledger, can_join
+
+    settings = settings or FusionSettings.for_base(base)
+    if can_join(settings):
+        ledger = Ledger(folder, base, settings)
+        return ledger.fuse(compact=True, without=gone)
+    others = [one for one in current if one.digest not in gone]
+    return fuse_standing(folder, registry, base, others, settings=settings)
 
 
 def _level(

@@ -6,14 +6,17 @@ and concepts stand in the release as they do in the registry, by name.
 
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from mos_protocol.errors import Reason
 from mos_protocol.signed.release import (
     RELEASE_LIFETIME_SECONDS,
     Release,
     ReleasedConcept,
 )
-from mos_server.errors import SupersededError, UnfusableError
+from mos_server.errors import HeldError, SupersededError, UnfusableError
 from mos_server.registry.home import CentreHome
 from mos_server.registry.keychain import endorsements
 from mos_server.registry.records import StoredBundle
@@ -22,6 +25,7 @@ from mos_server.registry.registry import Registry
 if TYPE_CHECKING:
     from mos_model.base import Base
     from mos_server.fusion import FusionSettings, OnProgress
+    from mos_server.fusion.gate import GateLimits
 
 _RENEW_SHARE: Final = 1 / 3
 
@@ -55,12 +59,14 @@ def publish(
     lifetime_seconds: int = RELEASE_LIFETIME_SECONDS,
     now: int | None = None,
     settings: "FusionSettings | None" = None,
+    gate: "GateLimits | None" = None,
     on_progress: "OnProgress | None" = None,
 ) -> Release | None:
     """Fuse all that stands, sign it as the next release and store it.
 
-    A bundle that cannot be fused is left out and its site told; where the newest
-    release has an older one of the same concept, that one stays.
+    A bundle that cannot be fused, or that the gate holds, is left out and its site
+    learns why; where the newest release has an older one of the same concept, that one
+    stays.
 
     Args:
         home: Whose key signs.
@@ -69,7 +75,8 @@ def publish(
         lifetime_seconds: How long sites may trust the release.
         now: Unix time, seconds; the clock's where None.
         settings: Of the fusion; the base's own by default.
-        on_progress: Told what happens.
+        gate: What a release may change (`gating`); None publishes without measuring.
+        on_progress: Called with what happens, and the share that is done.
 
     Returns:
         The release; None where nothing has ever stood, or nothing changed since the
@@ -80,14 +87,16 @@ def publish(
             release is still the one it was.
     """
     moment = int(time.time()) if now is None else now
+    fuse = partial(_fused, home, registry, base, settings, gate, on_progress)
     while pending(registry, now=moment):
         try:
-            return _published(
-                home, registry, base, lifetime_seconds, moment, settings, on_progress
-            )
+            return _published(home, registry, base, lifetime_seconds, moment, fuse)
         except UnfusableError as culprit:
             # Nothing of the work on the others is lost: the ledger has it.
             registry.bundles.leave_out(culprit.digest, str(culprit), moment)
+        except HeldError as held:
+            reason = Reason.QUARANTINED
+            registry.bundles.leave_out(held.digest, str(held), moment, reason=reason)
         except SupersededError:
             continue
     return None
@@ -99,8 +108,7 @@ def _published(
     base: "Base",
     lifetime_seconds: int,
     now: int,
-    settings: "FusionSettings | None",
-    on_progress: "OnProgress | None",
+    fuse: Callable[[tuple[StoredBundle, ...]], tuple[bytes, dict[str, object]]],
 ) -> Release:
     current, newest = registry.bundles.current(), registry.published.newest()
     unchanged = newest is not None and newest.bundles == {b.digest for b in current}
@@ -111,7 +119,7 @@ def _published(
         # Nothing of what was withdrawn stays in saved work either.
         shutil.rmtree(home.ledger, ignore_errors=True)
     else:
-        payload, report = _fused(home, registry, base, current, settings, on_progress)
+        payload, report = fuse(current)
     key = home.signing_key()
     release = Release.sign(
         payload,
@@ -131,10 +139,12 @@ def _fused(
     home: CentreHome,
     registry: Registry,
     base: "Base",
-    current: tuple[StoredBundle, ...],
     settings: "FusionSettings | None",
+    gate: "GateLimits | None",
     on_progress: "OnProgress | None",
+    current: tuple[StoredBundle, ...],
 ) -> tuple[bytes, dict[str, object]]:
+    from mos_server.federation.gating import Gate
     from mos_server.federation.ledger_keeping import fuse_standing
     from mos_server.fusion.narrowing import narrowed
 
@@ -146,8 +156,11 @@ def _fused(
         settings=settings,
         on_progress=on_progress,
     )
-    model = narrowed(fusion.model)
-    return model.to_bytes(), fusion.report.to_dict()
+    report = fusion.report.to_dict()
+    if gate is not None:
+        watch = Gate(home, registry, base, current, gate, settings)
+        report["gate"] = watch.check(fusion)
+    return narrowed(fusion.model).to_bytes(), report
 
 
 def _empty(base: "Base") -> bytes:

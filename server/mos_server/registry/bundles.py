@@ -23,6 +23,9 @@ from mos_server.registry.records import LeftOutRecord, StoredBundle
 from mos_server.registry.tables import (
     CURRENT,
     LEFT_OUT,
+    QUARANTINED,
+    RELEASED,
+    STANDING,
     SUPERSEDED,
     WITHDRAWN,
     BundleRow,
@@ -96,8 +99,17 @@ class Bundles:
             used = usage(session, keys_of(session, key_id), now).last_hour
             return max(0, quota.per_hour - used)
 
-    def leave_out(self, digest: str, text: str, now: int) -> None:
-        """Fuse a bundle no more because that fails; its site is to be told.
+    def leave_out(
+        self,
+        digest: str,
+        text: str,
+        now: int,
+        *,
+        reason: Reason = Reason.UNFUSABLE,
+    ) -> None:
+        """Fuse a bundle no more, because that fails or the gate holds it.
+
+        Its site learns the reason. Of a quarantined bundle the file is kept.
 
         Where the newest release holds an older bundle of the same concept, that one
         takes its place again. A bundle that is not current any more stays as it is.
@@ -106,12 +118,14 @@ class Bundles:
             digest: The bundle's.
             text: What is wrong with it, for the site.
             now: Unix time, seconds.
+            reason: Unfusable or quarantined.
         """
         with self._database.writing() as session:
             row = session.get(BundleRow, digest)
             if row is None or row.state != CURRENT:
                 return
-            row.state = LEFT_OUT
+            held = reason == Reason.QUARANTINED
+            row.state = QUARANTINED if held else LEFT_OUT
             before = session.scalars(
                 select(BundleRow).where(
                     BundleRow.key_id.in_(keys_of(session, row.key_id)),
@@ -122,20 +136,22 @@ class Bundles:
             ).first()
             if before is not None:
                 before.state = CURRENT
-            session.add(
-                LeftOutRow(
-                    digest=digest,
-                    key_id=row.key_id,
-                    reason=Reason.UNFUSABLE,
-                    text=text,
-                    decided=now,
-                )
-            )
+            known = session.scalars(
+                select(LeftOutRow).where(LeftOutRow.digest == digest)
+            ).first()
+            left = known or LeftOutRow(digest=digest, key_id=row.key_id)
+            left.reason, left.text, left.decided = reason, text, now
+            left.told = False
+            session.add(left)
 
     def left_out(self) -> tuple[LeftOutRecord, ...]:
-        """Every bundle that could not be fused, oldest first."""
+        """Every bundle that no release holds for its own fault, oldest first."""
         with self._database.reading() as session:
-            rows = session.scalars(select(LeftOutRow).order_by(LeftOutRow.number))
+            rows = session.scalars(
+                select(LeftOutRow)
+                .where(LeftOutRow.reason != RELEASED)
+                .order_by(LeftOutRow.number)
+            )
             return tuple(
                 LeftOutRecord(
                     site=row.bundle.site.name,
@@ -149,15 +165,12 @@ class Bundles:
             )
 
     def news_for(self, key_id: str) -> tuple[Verdict, ...]:
-        """On bundles accepted once and left out since, until `note_told`."""
+        """On bundles left out, or released from quarantine, until `note_told`."""
         with self._database.reading() as session:
             rows = select(LeftOutRow).where(
                 LeftOutRow.key_id.in_(keys_of(session, key_id)), ~LeftOutRow.told
             )
-            return tuple(
-                Verdict(row.digest, False, f"{row.reason}: {row.text}")
-                for row in session.scalars(rows)
-            )
+            return tuple(_verdict(row) for row in session.scalars(rows))
 
     def note_told(self, digests: Collection[str]) -> None:
         """Note that a site has taken the verdicts on some bundles."""
@@ -226,14 +239,17 @@ class Bundles:
     def prune(self) -> int:
         """Delete the files of bundles that are fused no more; how many went.
 
-        Those of the newest release stay, and every digest stays known, so that none of
-        them can be sent again. What a crash left behind goes too.
+        Those of the newest release and the quarantined ones stay, and every digest
+        stays known, so that none of them can be sent again. What a crash left behind
+        goes too.
         """
         gone = 0
         # As a writer: no file is there whose transaction is still to commit.
         with self._database.writing() as session:
             kept = BundleRow.digest.in_(newest_released(session))
+            held = BundleRow.state == QUARANTINED
             wanted = {row.blob for row in session.scalars(_current())}
+            wanted |= set(session.scalars(select(BundleRow.blob).where(held)))
             wanted |= set(session.scalars(select(BundleRow.blob).where(kept)))
             for path in self._folder.glob("*"):
                 if path.name not in wanted:
@@ -270,8 +286,7 @@ class Bundles:
             for left in session.scalars(
                 select(LeftOutRow).where(LeftOutRow.key_id == key_id)
             ):
-                text = f"{left.reason}: {left.text}"
-                found[left.digest] = Verdict(left.digest, False, text)
+                found[left.digest] = _verdict(left)
             for table in (WithdrawalRow, RotationRow):
                 taken = session.scalars(
                     select(table.digest).where(table.key_id == key_id)
@@ -292,8 +307,14 @@ def _standing(keys: Collection[str], concept: str) -> Select[BundleRow]:
     return select(BundleRow).where(
         BundleRow.key_id.in_(keys),
         BundleRow.concept == concept,
-        BundleRow.state == CURRENT,
+        BundleRow.state.in_(STANDING),
     )
+
+
+def _verdict(row: LeftOutRow) -> Verdict:
+    if row.reason == RELEASED:
+        return Verdict(row.digest, True, "")
+    return Verdict(row.digest, False, f"{row.reason}: {row.text}")
 
 
 def _current() -> Select[BundleRow]:
@@ -316,4 +337,5 @@ def _stored(row: BundleRow) -> StoredBundle:
         counter=row.counter,
         size=row.size,
         received=row.received,
+        exempt=row.exempt,
     )

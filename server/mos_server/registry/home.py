@@ -6,6 +6,7 @@ HOME/
     registry.sqlite       sites, bundles, refusals, releases
     blobs/<sha256>        every admitted bundle, by the digest of its content
     refused/<sha256>.*    bundles refused, each with its reason
+    quarantine/           figures and pictures of the bundles that the gate held
     releases/0001.*       payload, envelope and fusion report of every release
     ledger/               what fusion knows of every concept; saved work, may be deleted
     tls/                  the centre's own CA and server certificate
@@ -110,6 +111,11 @@ class CentreHome:
     def refused(self) -> Path:
         """Refused bundles, kept aside."""
         return self.folder / "refused"
+
+    @property
+    def quarantine(self) -> Path:
+        """What the gate measured of the bundles that it held, a folder each."""
+        return self.folder / "quarantine"
 
     @property
     def releases(self) -> Path:

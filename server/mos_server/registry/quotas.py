@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from mos_protocol.errors import AdmissionError, Reason
 from mos_server.errors import RegistryError
 from mos_server.registry.tables import (
-    CURRENT,
+    STANDING,
     BundleRow,
     ReleasedBundleRow,
     RotationRow,
@@ -82,7 +82,10 @@ def usage(session: Session, keys: Collection[str], now: int) -> Usage:
     own = BundleRow.key_id.in_(keys)
     concepts, recent = (
         select(func.count()).where(own, condition)
-        for condition in (BundleRow.state == CURRENT, BundleRow.received > now - HOUR)
+        for condition in (
+            BundleRow.state.in_(STANDING),
+            BundleRow.received > now - HOUR,
+        )
     )
     return Usage(
         concepts=session.scalar(concepts) or 0,
@@ -110,7 +113,7 @@ def check_quota(
     others = session.scalar(
         select(func.count()).where(
             BundleRow.key_id.in_(keys),
-            BundleRow.state == CURRENT,
+            BundleRow.state.in_(STANDING),
             BundleRow.concept != coming.concept,
         )
     )
@@ -175,7 +178,7 @@ def _kept_bytes(session: Session, keys: Collection[str], *, without: str = "") -
         BundleRow.key_id.in_(keys),
         or_(
             BundleRow.digest.in_(released),
-            (BundleRow.state == CURRENT) & (BundleRow.concept != without),
+            BundleRow.state.in_(STANDING) & (BundleRow.concept != without),
         ),
     )
     return session.scalar(total) or 0

@@ -61,10 +61,13 @@ class StoredBundle:
     received: int
     """Unix time, seconds."""
 
+    exempt: bool = False
+    """Released from quarantine by the operator: the gate does not hold it again."""
+
 
 @dataclass(frozen=True)
 class LeftOutRecord:
-    """An accepted bundle that could not be fused; its site is told."""
+    """An accepted bundle that no release holds; its site learns why."""
 
     site: str
     concept: str

@@ -13,6 +13,7 @@ from mos_server.registry.home import CentreHome
 from mos_server.registry.membership import Membership
 from mos_server.registry.orders import TuneOrders
 from mos_server.registry.published import Published
+from mos_server.registry.quarantine import Quarantine
 from mos_server.registry.refusals import Refusals
 from mos_server.registry.statements import Statements
 
@@ -31,6 +32,7 @@ class Registry:
         database = Database(home.database_path, lock=home.folder / ".lock")
         self.membership = Membership(database)
         self.bundles = Bundles(home.blobs, database)
+        self.quarantine = Quarantine(database)
         self.statements = Statements(database)
         self.refusals = Refusals(home.refused, database)
         self.published = Published(home.releases, database)

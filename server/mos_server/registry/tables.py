@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 MIGRATIONS: Final = {
     1: (
@@ -14,6 +14,7 @@ MIGRATIONS: Final = {
         "ALTER TABLE releases ADD COLUMN signer VARCHAR NOT NULL DEFAULT ''",
     ),
     2: ("ALTER TABLE sites ADD COLUMN quota VARCHAR NOT NULL DEFAULT ''",),
+    3: ("ALTER TABLE bundles ADD COLUMN exempt BOOLEAN NOT NULL DEFAULT 0",),
 }
 """Schema -> what turns its tables into the next's; new tables come by themselves."""
 
@@ -22,7 +23,14 @@ CURRENT: Final = "current"
 SUPERSEDED: Final = "superseded"
 WITHDRAWN: Final = "withdrawn"
 LEFT_OUT: Final = "left-out"
+QUARANTINED: Final = "quarantined"
 """States of a bundle."""
+
+STANDING: Final = (CURRENT, QUARANTINED)
+"""States of a bundle that its site's next one of the same concept supersedes."""
+
+RELEASED: Final = "released"
+"""In place of a reason: the operator let the bundle out of quarantine."""
 
 
 class Table(DeclarativeBase):
@@ -67,11 +75,14 @@ class BundleRow(Table):
     blob: Mapped[str]
     received: Mapped[int]
     state: Mapped[str]
+    exempt: Mapped[bool] = mapped_column(default=False)
+    """Released from quarantine by the operator: the gate does not hold it again."""
+
     site: Mapped[SiteRow] = relationship(lazy="joined")
 
 
 class LeftOutRow(Table):
-    """An accepted bundle that could not be fused."""
+    """An accepted bundle that no release holds: unfusable, or held by the gate."""
 
     __tablename__ = "left_out"
 

@@ -62,6 +62,9 @@ class ServeSettings:
     device: str = "auto"
     """Where fusion computes, as `mos_model.devices.pick_device` takes it."""
 
+    gate: bool = True
+    """Whether a release is measured before it is published."""
+
     insecure: bool = False
     """Without TLS and node keys; only on loopback."""
 
@@ -333,6 +336,7 @@ class _Service:
         lines = [
             f"base = {json.dumps(self._settings.base)}",
             f"device = {json.dumps(self._settings.device)}",
+            f"gate = {json.dumps(self._settings.gate)}",
             f"node-auth = {json.dumps(not self._settings.insecure)}",
             f"wait-seconds = {float(self._settings.wait_seconds)}",
             f"settle-seconds = {float(self._settings.settle_seconds)}",

@@ -30,7 +30,7 @@ def main(grid: Grid, context: Context) -> None:
             sites=len(plan.sites),
         )
         home = CentreHome.open(folder / CENTRE_FOLDER)
-        worker = FusionWorker(home, plan.base, journal)
+        worker = FusionWorker(home, plan.base, journal, gate=not plan.synthetic)
         converse(FlowerCarrier(grid, context.run_id), home, worker, settings, journal)
 
 

@@ -22,7 +22,7 @@ and each join would capture every one of them again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -182,7 +182,11 @@ class Ledger:
         return self._model(state, concepts, lora)
 
     def fuse(
-        self, *, compact: bool = False, on_progress: OnProgress = silent
+        self,
+        *,
+        compact: bool = False,
+        without: Collection[str] = (),
+        on_progress: OnProgress = silent,
     ) -> Fusion:
         """The fused model and its report.
 
@@ -192,6 +196,7 @@ class Ledger:
         Args:
             compact: Layer by layer as `compacting` has it, so that the model in memory
                 stops growing where its rank is all that a layer can use.
+            without: Sources of concepts to leave out; the ledger keeps them.
             on_progress: Called with what happens, and the share that is done.
 
         Raises:
@@ -199,6 +204,10 @@ class Ledger:
             LedgerError: it is damaged or foreign.
         """
         state = self._state()
+        for entry in state.entries:
+            if entry.source in without:
+                # Never committed: the next change sweeps the sum that this writes.
+                state = self._without(state, entry.name)
         concepts = self._concepts(state)
         terms = [self._terms_of(one) for one in state.entries]
         judge = self._judge(state, concepts, terms)
