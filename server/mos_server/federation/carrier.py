@@ -176,7 +176,7 @@ class Node:
     """No order to tune is given to it before."""
 
     undelivered: tuple[int, float] = (0, 0.0)
-    """A version that could not be delivered, and when to try it again."""
+    """The version last delivered, and when it may be sent again if still due."""
 
     uncollected: dict[str, float] = field(default_factory=dict)
     """Bundles that could not be collected, and when to try them again."""

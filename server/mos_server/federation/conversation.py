@@ -52,6 +52,9 @@ from mos_server.federation.nodes import site_of_node, sites_by_node_key
 from mos_server.registry.records import ReleaseRecord, TuneOrder
 from mos_server.registry.registry import Registry
 
+_MOST_DOUBLINGS = 16
+"""Of the pause after a failure: a day and more, which `retry_seconds` cuts."""
+
 _GIVE_UP_AFTER = 3
 """Failures in a row after which a bounded conversation goes on without a node."""
 
@@ -190,7 +193,7 @@ class Conversation:
             node.not_before = self._clock() + self._settings.rest_seconds
 
     def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
-        """Note what is to be collected or told; whether there is anything."""
+        """Note what is to be collected or told; whether anything is to be collected."""
         digests = [offer.digest for offer in offers]
         bundles = self._registry.bundles
         judged = bundles.verdicts_for(node.key_id, digests)
@@ -205,7 +208,7 @@ class Conversation:
         # What exceeds the site's hourly rate waits at the site.
         del due[bundles.room(node.key_id, int(time.time())) :]
         node.verdicts, node.offers = list(judged), due
-        return bool(judged or due)
+        return bool(due)
 
     def _collected(self, node: Node, digest: str, content: bytes) -> None:
         verdict = self._desk.receive(content, sender_key_id=node.key_id, asked=digest)
@@ -222,14 +225,14 @@ class Conversation:
 
     def _delivered(self, node: Node, version: int, answer: DeliverAnswer) -> None:
         node.release = answer.version
+        # Whatever a site says it holds, it gets one version once per such pause.
+        node.undelivered = (version, self._clock() + self._settings.retry_seconds)
         if answer.accepted:
             size = len(self._newest_parcel()[1])
             self._journal.write(
                 "delivered", site=node.site, version=version, bytes=size
             )
             return
-        again = self._clock() + self._settings.retry_seconds
-        node.undelivered = (version, again)
         self._journal.write(
             "not-delivered", site=node.site, version=version, reason=answer.reason
         )
@@ -257,7 +260,7 @@ class Conversation:
 
     def _failed(self, node: Node, flight: Flight, error: str) -> None:
         now, settings = self._clock(), self._settings
-        pause = settings.rest_seconds * 2**node.failures
+        pause = settings.rest_seconds * 2 ** min(node.failures, _MOST_DOUBLINGS)
         node.not_before = now + min(pause, settings.retry_seconds)
         node.failures += 1
         if flight.action == QUERY_COLLECT:

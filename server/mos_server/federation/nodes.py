@@ -11,10 +11,11 @@ from mos_server.registry.records import SiteRecord
 def sites_by_node_key(sites: Iterable[SiteRecord]) -> dict[bytes, SiteRecord]:
     """Node key, in OpenSSH form, -> the site that enrolled it, under its newest key.
 
-    A site whose node key cannot be read is left out; no node can show that one.
+    Where two sites have one key, it belongs to the first that is not revoked. A site
+    whose node key cannot be read is left out; no node can show that one.
     """
     found: dict[bytes, SiteRecord] = {}
-    for site in sites:
+    for site in sorted(sites, key=lambda one: one.revoked):
         if not site.successor:
             with suppress(RegistryError):
                 found.setdefault(openssh_form(site.node_key), site)

@@ -11,7 +11,7 @@ door be shut, while the centre serves.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from mos_runtime.locking import HeldError, locked
 from mos_runtime.processes import BackOff, Stopping
 from mos_server.errors import RegistryError, ServingError
 from mos_server.federation.names import ALIVE_FILE, JOURNAL_FILE
+from mos_server.federation.nodes import sites_by_node_key
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
 from mos_server.registry.node_keys import openssh_form
 from mos_server.registry.records import SiteRecord
@@ -265,16 +266,16 @@ class _Service:
         ):
             return
         self._looked_at = now
-        for site in sorted(
-            self._registry.membership.sites(), key=lambda one: not one.revoked
-        ):
+        sites = self._registry.membership.sites()
+        owners = sites_by_node_key(sites)
+        for site in sorted(sites, key=lambda one: not one.revoked):
             if site.successor:
                 continue  # its node goes on under the site's next key
-            if self._keep_node(site):
+            if self._keep_node(site, owners):
                 self._looked_at = float("-inf")  # there may be more to do
                 return
 
-    def _keep_node(self, site: SiteRecord) -> bool:
+    def _keep_node(self, site: SiteRecord, owners: Mapping[bytes, SiteRecord]) -> bool:
         """Whether there was anything to do for a site's node."""
         try:
             key = openssh_form(site.node_key)
@@ -283,6 +284,8 @@ class _Service:
                 self._nodes[site.node_key] = ""
                 self._tell("not-registered", site=site.name, reason=str(error))
             return False
+        if owners[key] != site:
+            return False  # the door is another site's
         if not site.revoked and key not in self._nodes:
             self._nodes[key] = self._register(site.name, key)
             return True
