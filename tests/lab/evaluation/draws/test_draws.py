@@ -76,7 +76,10 @@ def draw(**methods: tuple[float, float]) -> dict[str, Any]:
     own = {"image": 0.8, "mutual": 0.8, "words": 0.7, "text": 0.5, "base_text": 0.5}
     regions = {"three classes": [{"ada": True, "bea": False}, {"ada": 1, "bea": 1}]}
     return {
-        "individuals": {"ada": own | {"plain": plain}, "bea": own | {"plain": None}},
+        "individuals": {
+            "ada": own | {"plain": plain},
+            "bea": own | {"plain": None, "words": 0.1},
+        },
         "fusion": {"8": rows},
         "regions": regions,
     }
@@ -90,6 +93,7 @@ def test_differences_between_methods_are_of_the_same_individuals() -> None:
     assert other["kept, ours less it"]["low"] == pytest.approx(0.25)
     assert other["drift, ours less it"]["estimate"] == pytest.approx(-0.1)
     assert found["tuning"]["words, ED-LoRA less plain"]["count"] == 3
+    assert found["tuning"]["words"]["estimate"] == pytest.approx(0.7)
     assert found["regions"]["three classes"]["right"]["estimate"] == 0.75
     assert found["regions"]["three classes"]["all right"]["estimate"] == 0.5
     page = markdown(DrawsConfig(), found)

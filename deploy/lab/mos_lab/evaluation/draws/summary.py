@@ -29,7 +29,7 @@ def summary_of(draws: Sequence[Figures]) -> dict[str, Any]:
 
 
 def tuning_summary(draws: Sequence[Figures]) -> dict[str, Any]:
-    """Tuning's figures, and ED-LoRA less plain LoRA on the same individuals."""
+    """Tuning's figures, and ED-LoRA's beside plain LoRA's on the same individuals."""
     rows = [row for draw in draws for row in draw["individuals"].values()]
     if not rows:
         return {}
@@ -39,7 +39,8 @@ def tuning_summary(draws: Sequence[Figures]) -> dict[str, Any]:
         "of own likeness": _ratio(rows, lambda r: r["image"], lambda r: r["mutual"]),
         "least of own likeness": min(shares),
         "below 85%": sum(share < 0.85 for share in shares),
-        **{key: _mean(rows, key) for key in ("image", "words", "text", "base_text")},
+        "base_text": _mean(rows, "base_text"),
+        **{key: _mean(both or rows, key) for key in ("image", "words", "text")},
     }
     for key in ("image", "words", "text") if both else ():
         found[f"plain {key}"] = asdict(mean_interval([r["plain"][key] for r in both]))
