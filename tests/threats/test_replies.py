@@ -1,6 +1,5 @@
 """Replies by which an admitted site wears the centre down, and doors that flip."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from mos_protocol.messages import DeliverAnswer, Offer, SyncAnswer
 from mos_runtime.journal import Event, JournalReader
 from mos_server.federation.carrier import Reply
 from mos_server.registry.tables import SiteRow
+from mos_server.serving.superlink import SuperLink
 from mos_server.serving.supervising import ServeSettings, _Service
 from tests.support.sites import Centre
 from tests.support.wire import answer_as
@@ -66,12 +66,11 @@ def test_site_that_offers_what_was_judged_again_and_again(stage: Stage) -> None:
     assert asked_of_south(stage, "query.sync") - before <= pauses + 1
 
 
-@dataclass
-class Doors:
+class Doors(SuperLink):
     """Flower's commands, noted instead of run."""
 
-    family: None = None
-    calls: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.calls: list[str] = []
 
     def flwr(self, *arguments: str, seconds: float = 0.0) -> dict[str, str]:
         self.calls.append(arguments[1])

@@ -99,10 +99,7 @@ def tune_together(
         with lora_adapters(base, settings.rank, generator):
             pairs.append(lora_factors(base))
     names = [own.name for own in individuals]
-    data = [
-        training_set(base, own.pictures, f"<{own.name}>", settings)
-        for own in individuals
-    ]
+    data = [training_set(base, own.pictures, own.name, settings) for own in individuals]
     _check(data)
     with _side_by_side(base, pairs) as layers:
         adam, rates = _optimiser(words, layers, settings)
