@@ -95,7 +95,7 @@ def test_door_of_a_node_key_that_a_revoked_site_shares_stays_open(
     service = _Service(
         centre.home,
         ServeSettings(address="127.0.0.1:1", base="mini"),
-        doors,  # type: ignore[arg-type]
+        doors,
         JournalReader(stage.journal),
         told.append,
     )
