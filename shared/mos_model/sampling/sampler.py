@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from jaxtyping import Float
@@ -89,6 +89,36 @@ class Sampler:
         Raises:
             MosError: see `checking.check_sampling`.
         """
+        for batch, own in self._prepared(layouts, seeds, batch_size, settings):
+            pictures: list[Image.Image] = batch.sample(
+                own, on_step, callback_on_step_end
+            )
+            yield pictures
+
+    @torch.no_grad()
+    def latents(
+        self,
+        layouts: Layout | Sequence[Layout],
+        *,
+        seeds: Sequence[int],
+        batch_size: int = 16,
+        **settings: Unpack[Given],
+    ) -> Float[Tensor, "n channels height width"]:
+        """What `sample` decodes, one row a seed, float32 on the CPU."""
+        drawn = [
+            batch.sample(own, output_type="latent").float().cpu()
+            for batch, own in self._prepared(layouts, seeds, batch_size, settings)
+        ]
+        return torch.cat(drawn)
+
+    def _prepared(
+        self,
+        layouts: Layout | Sequence[Layout],
+        seeds: Sequence[int],
+        batch_size: int,
+        settings: Given,
+    ) -> Iterator[tuple["_Batch", Sequence[int]]]:
+        """Every batch and its seeds, all checked before the first."""
         chosen = SamplingSettings.of(self._base, settings)
         every = _one_each(layouts, seeds)
         check_sampling(
@@ -102,7 +132,7 @@ class Sampler:
             batch = _Batch(
                 self._base, self._encoder, self._controls, every[first:last], chosen
             )
-            yield batch.sample(seeds[first:last], on_step, callback_on_step_end)
+            yield batch, seeds[first:last]
 
     def batches(
         self,
@@ -179,9 +209,11 @@ class _Batch:
     def sample(
         self,
         seeds: Sequence[int],
-        on_step: OnStep,
-        callback_on_step_end: OnStepEnd | None,
-    ) -> list[Image.Image]:
+        on_step: OnStep = lambda: None,
+        callback_on_step_end: OnStepEnd | None = None,
+        output_type: Literal["pil", "latent"] = "pil",
+    ) -> Any:
+        """A list of pictures, or their latents in one tensor."""
         first, settings = self._layouts[0], self._settings
         prompts, rows = self._prompts()
         encoded = self._encoder.encode(prompts)
@@ -207,8 +239,9 @@ class _Batch:
                 guidance_scale=settings.guidance,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
                 callback_on_step_end=_calling(on_step, tells, callback_on_step_end),
+                output_type=output_type,
             )
-        return list(output.images)
+        return output.images
 
     def _prompts(self) -> tuple[list[str | None], list[list[int]]]:
         """All prompts once, and each row's: of its context, then of its regions.

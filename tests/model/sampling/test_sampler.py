@@ -152,3 +152,12 @@ def test_schedulers_that_fit_are_taken(base: Base, name: str) -> None:
             Layout("a dog", 16, 16), seeds=[1], scheduler=name, steps=3
         )
     assert pictures[0].size == (16, 16)
+
+
+def test_latents_are_those_that_are_decoded(base: Base) -> None:
+    layouts = [Layout(f"a {word}", 16, 16) for word in ("dog", "cat", "hat")]
+    with sampling(base) as sampler:
+        pictures = sampler.sample(layouts, seeds=[1, 2, 3], steps=2, batch_size=2)
+        latents = sampler.latents(layouts, seeds=[1, 2, 3], steps=2, batch_size=2)
+        decoded = sampler.decoded(latents)
+    assert [one.tobytes() for one in decoded] == [one.tobytes() for one in pictures]

@@ -13,9 +13,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -23,7 +21,7 @@ from torch import Tensor
 from mos_model.base import Base
 from mos_model.concept import FusedModel
 from mos_model.layouts.layout import Layout
-from mos_model.sampling import sampling
+from mos_model.sampling import Sampler, sampling
 from mos_server.fusion.gate.behaviour import Behaviour
 from mos_server.fusion.gate.limits import GateLimits
 from mos_server.fusion.report.report import FusionReport
@@ -149,25 +147,15 @@ class Canary:
         shift = (own.mean(1) - reference.mean(1)).pow(2).sum((1, 2, 3))
         return [float(one) for one in shift / spread]
 
-    def _latents(self, sampler: Any, prompts: Sequence[str]) -> Latents:
-        limits, side, found = self._limits, _side(self._base), list[Tensor]()
-
-        def keep(
-            _pipe: Any, step: int, _time: Any, tensors: dict[str, Any]
-        ) -> dict[str, Any]:
-            if step == limits.steps - 1:
-                found.append(tensors["latents"].detach().float().cpu().clone())
-            return tensors
-
+    def _latents(self, sampler: Sampler, prompts: Sequence[str]) -> Latents:
+        limits, side = self._limits, _side(self._base)
         seeds = range(limits.seeds)
-        sampler.sample(
+        latents = sampler.latents(
             [Layout(prompt, side, side) for prompt in prompts for _ in seeds],
             seeds=[*seeds] * len(prompts),
             steps=limits.steps,
             guidance=1.0,
-            callback_on_step_end=keep,
         )
-        latents = torch.cat(found)
         return latents.view(len(prompts), limits.seeds, *latents.shape[1:])
 
 
