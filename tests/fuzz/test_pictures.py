@@ -3,45 +3,22 @@
 Every file of a folder is used or named. Always the same mutants, by seed.
 """
 
-import io
 import json
 import random
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from mos_client.cli import app
 from tests.fuzz.mutations import changed_bytes
+from tests.fuzz.pictures import mutated, originals
 from tests.support.bases import save_tiny_sd
 from tests.support.typing_in import type_in
 
-WRITERS = (
-    *("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "TGA", "MPO"),
-    *("JPEG2000", "AVIF", "ICO", "PCX", "SGI", "EPS", "PDF", "ICNS", "MSP"),
-)
 SUFFIXES = ("png", "jpg", "webp", "tif", "gif", "avif", "heic", "jp2")
 TEXT = b'{"caption": "a photo of {} <TOK>", "file_name": "0.png"}\n'
 TOML = b'name = "Rex"\nclass_word = "dog"\ncaptions = ["a photo of {}"]\n'
 A_FOLDER = 100
-
-
-def originals() -> list[bytes]:
-    found: list[bytes] = []
-    Image.init()
-    image = Image.radial_gradient("L").resize((32, 32)).convert("RGB")
-    exif = image.getexif()
-    exif[0x0112], exif[0x010E] = 6, "a dog"
-    exif.get_ifd(0x8825)[7] = (1.5, 2.0, 3.0)
-    for kind in (each for each in WRITERS if each in Image.SAVE):
-        for mode, extra in (("RGB", {"exif": exif}), ("L", {}), ("P", {}), ("1", {})):
-            content = io.BytesIO()
-            try:
-                image.convert(mode).save(content, kind, **extra)
-            except (OSError, ValueError, KeyError):
-                continue
-            found.append(content.getvalue())
-    return found
 
 
 def attack(folder: Path, base: str, capsys: pytest.CaptureFixture[str], n: int) -> int:
@@ -52,7 +29,7 @@ def attack(folder: Path, base: str, capsys: pytest.CaptureFixture[str], n: int) 
         data = folder / f"r{first}"
         data.mkdir()
         for number in range(A_FOLDER):
-            content = changed_bytes(source, source.choice(pictures))
+            content = mutated(source, pictures)
             suffix = source.choice(SUFFIXES)
             (data / f"{number}.{suffix}").write_bytes(content)
             if number % 5 == 0:

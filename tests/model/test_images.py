@@ -133,3 +133,27 @@ def test_larger_file_than_is_read_is_refused(
         file.truncate(2**20 + 1)
     with pytest.raises(DataError, match="larger than 1 MiB"):
         decode_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic_is_read_and_turned_once(orientation: int) -> None:
+    heif_reader = pytest.importorskip(
+        "pillow_heif", reason="the extra `heif` (pillow-heif) is not installed"
+    )
+    heif_reader.register_heif_opener()
+    shade = Image.linear_gradient("L").resize((64, 32)).convert("RGB")
+    content, exif = io.BytesIO(), shade.getexif()
+    exif[0x0112] = orientation
+    # From bytes, the orientation is written as phones do: a property of the file.
+    shade.save(content, "HEIF", exif=exif.tobytes(), quality=90)
+    decoded = decode_picture(content.getvalue())
+    turned = ImageOps.exif_transpose(with_exif(shade, exif))
+    assert decoded.size == turned.size
+    apart = np.abs(np.asarray(decoded, float) - np.asarray(turned, float))
+    assert apart.mean() < 4
+
+
+def with_exif(image: Image.Image, exif: Image.Exif) -> Image.Image:
+    content = io.BytesIO()
+    image.save(content, "PNG", exif=exif)
+    return Image.open(content)
