@@ -25,10 +25,14 @@ def test_site_that_fails_for_ever_is_asked_once_a_pause(stage: Stage) -> None:
     """The pause doubles; from 1,025 failures on its double was no number any more."""
     stage.wire.strange[SOUTH] = lambda message_id, _: Reply(message_id, error="no")
     before = rows(stage.centre.home)
-    for _ in range(1100):
+    stage.clock.now += STILL.retry_seconds
+    stage.talk(2)
+    stage._talk._nodes[SOUTH].failures = 1020
+    for _ in range(10):
         stage.clock.now += STILL.retry_seconds
         stage.talk(2)
-    assert asked_of_south(stage, "query.sync") >= 1100
+    assert stage._talk._nodes[SOUTH].failures == 1030
+    assert asked_of_south(stage, "query.sync") >= 11
     assert rows(stage.centre.home) == before
     stage.wire.strange.clear()
     stage.publish("bolt")
