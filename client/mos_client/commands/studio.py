@@ -7,8 +7,6 @@ import typer
 from mos_client.commands.options import HomeOption
 from mos_runtime.console import console
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 def studio(
     base: Annotated[
@@ -38,22 +36,23 @@ def studio(
     home: HomeOption = None,
 ) -> None:
     """Serve a page on this machine to draw layouts, sample, and tune concepts."""
-    from mos_client.errors import SiteError
     from mos_client.studio import Studio
-    from mos_client.studio.server import serve
-
-    if host not in _LOOPBACK and not password:
-        raise SiteError(
-            f"--host {host}: other machines could use the page; pass --password too"
-        )
+    from mos_client.studio.app import studio_app
+    from mos_pages import Page, serve
 
     def ready(address: str) -> None:
         console.print(f"studio: {address}", markup=False, soft_wrap=True)
-        console.print("Ctrl-C ends it; what is queued is kept", markup=False)
+        console.print("Ctrl-C stops it; queued pictures are kept", markup=False)
         if open_:
             import webbrowser
 
             webbrowser.open(address)
 
-    made = Studio(home, base=base, device=device, precision=precision)
-    serve(made, host=host, port=port, password=password or None, ready=ready)
+    page = Page("Studio", "mos-client studio", host, port, password or None)
+    studio = Studio(home, base=base, device=device, precision=precision)
+    serve(
+        page,
+        lambda keys: studio_app(studio, keys),
+        lock=studio.home.studio / ".lock",
+        ready=ready,
+    )

@@ -13,26 +13,19 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from mos_client.studio.files import MissingError
-from mos_client.studio.guard import Guard, Keys, refused
+from mos_client.studio.gallery import add_gallery
 from mos_client.studio.order import Order
-from mos_client.studio.pages import add_gallery, add_pages
 from mos_client.studio.studio import Studio
 from mos_client.studio.uploads import UploadLimits, checked_upload, store_upload
 from mos_client.studio.worker import Worker
 from mos_model.layouts.layout_file import parsed_json
-from mos_runtime.errors import MosError
+from mos_pages import Guard, Keys, body, new_app
 
 _PAGE: Final = Path(__file__).parent / "page"
 _WAIT_SECONDS: Final = 10.0
 _CONTROLS: Final = ("mini-adapter", "mini-controlnet")
-
-
-class TooLargeError(MosError):
-    """A request's body is larger than is taken."""
 
 
 def studio_app(
@@ -59,46 +52,12 @@ def studio_app(
         yield
         await run_in_threadpool(drawing.close)
 
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
-    _add_errors(app)
-    add_pages(app, _PAGE, keys)
+    app = new_app(_PAGE, keys, lifespan=life, statuses={MissingError: 404})
     _add_studio(app, studio, drawing)
     _add_queue(app, drawing, bounds)
     _add_layouts(app, studio, bounds)
     add_gallery(app, studio, drawing, lambda request: body(request, bounds.max_bytes))
-    app.mount("/", StaticFiles(directory=_PAGE))
     return Guard(app, keys)
-
-
-async def body(request: Request, max_bytes: int) -> bytes:
-    """A request's body, read no further than is allowed.
-
-    Raises:
-        TooLargeError: it is larger.
-    """
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > max_bytes:
-            raise TooLargeError(
-                f"more than {max_bytes // 2**20} MiB; send less at once"
-            )
-    return bytes(content)
-
-
-def _add_errors(app: FastAPI) -> None:
-    @app.exception_handler(MosError)
-    async def _(request: Request, error: MosError) -> Response:
-        kinds: dict[type[MosError], int] = {MissingError: 404, TooLargeError: 413}
-        return refused(kinds.get(type(error), 400), str(error))
-
-    @app.exception_handler(HTTPException)
-    async def _(request: Request, error: HTTPException) -> Response:
-        return refused(error.status_code, f"{request.url.path[:80]}: {error.detail}")
-
-    @app.exception_handler(Exception)
-    async def _(request: Request, error: Exception) -> Response:
-        return refused(500, f"internal error: {type(error).__name__}: {error}")
 
 
 def _add_studio(app: FastAPI, studio: Studio, worker: Worker) -> None:

@@ -1,10 +1,10 @@
-// Calls to the studio's own server; every error is one line to show.
-const token = document.querySelector("meta[name=studio-token]").content;
+// Calls to the page's own server; every error is one line to show.
+const token = document.querySelector("meta[name=page-token]").content;
 
 export class Refused extends Error {}
 
 export async function call(method, path, body, kind) {
-  const headers = { "X-Studio-Token": token };
+  const headers = { "X-Page-Token": token };
   let content = body;
   if (body !== undefined && !(body instanceof Blob)) {
     headers["Content-Type"] = "application/json";
@@ -14,11 +14,17 @@ export async function call(method, path, body, kind) {
   try {
     answer = await fetch(path, { method, headers, body: content });
   } catch {
-    throw new Refused("The studio does not answer. Start `mos-client studio` again; your layout is kept in this page.");
+    throw new Refused(
+      "The server does not answer. Start it again; nothing in this page is lost.",
+    );
   }
   let result = {};
-  try { result = await answer.json(); } catch { /* an empty answer */ }
-  if (!answer.ok) throw new Refused(result.error || `the studio answered ${answer.status}`);
+  try {
+    result = await answer.json();
+  } catch {
+    /* an empty answer */
+  }
+  if (!answer.ok) throw new Refused(result.error || `the server answered ${answer.status}`);
   return result;
 }
 
@@ -33,11 +39,21 @@ export function problem(error) {
   banner.hidden = false;
   if (!(error instanceof Refused)) console.error(error);
 }
-export function clearProblem() { banner.hidden = true; }
+export function clearProblem() {
+  banner.hidden = true;
+}
 banner.querySelector("button").addEventListener("click", clearProblem);
 
 // Runs what a click started; whatever fails is shown.
-export const safely = (work) => async (...args) => { try { return await work(...args); } catch (error) { problem(error); } };
+export const safely =
+  (work) =>
+  async (...args) => {
+    try {
+      return await work(...args);
+    } catch (error) {
+      problem(error);
+    }
+  };
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -50,7 +66,9 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-export function say(text) { document.getElementById("live").textContent = text; }
+export function say(text) {
+  document.getElementById("live").textContent = text;
+}
 
 export function chooseFile(accept) {
   return new Promise((resolve) => {
@@ -60,9 +78,10 @@ export function chooseFile(accept) {
   });
 }
 
-export const asUrl = (blob) => new Promise((resolve, reject) => {
-  const reader = new FileReader();
-  reader.onload = () => resolve(reader.result);
-  reader.onerror = () => reject(new Refused("the file cannot be read"));
-  reader.readAsDataURL(blob);
-});
+export const asUrl = (blob) =>
+  new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(new Refused("the file cannot be read"));
+    reader.readAsDataURL(blob);
+  });

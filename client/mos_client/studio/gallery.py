@@ -1,55 +1,18 @@
-"""The page itself, the way in, and the gallery."""
+"""The gallery: pictures sampled, and layouts out of them."""
 
-import html
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, Response
 
-from mos_client.studio.guard import Keys
 from mos_client.studio.studio import Studio
 from mos_client.studio.worker import Worker
 
 _SIGNATURE = b"\x89PNG"
 _MOST_SHOWN = 300
-
-
-def add_pages(app: FastAPI, folder: Path, keys: Keys) -> None:
-    """`/`, and `/login` for those without the token."""
-
-    @app.get("/")
-    def index() -> Response:
-        text = (folder / "index.html").read_text("utf-8")
-        response = HTMLResponse(text.replace("{{token}}", html.escape(keys.page)))
-        keys.set_cookie(response)
-        return response
-
-    @app.get("/login")
-    def ask() -> Response:
-        return HTMLResponse((folder / "login.html").read_text("utf-8"))
-
-    @app.post("/login")
-    async def enter(request: Request) -> Response:
-        content = b""
-        async for chunk in request.stream():
-            content = (content + chunk)[:4096]
-        given = parse_qs(content.decode("utf-8", "replace")).get("password", [""])[0]
-        right = keys.is_password(given, time.monotonic())
-        if right:
-            response = RedirectResponse("/", status_code=303)
-            keys.set_cookie(response)
-            return response
-        reason = (
-            "Wrong password." if right is False else "Too many tries; wait a minute."
-        )
-        text = (folder / "login.html").read_text("utf-8")
-        text = text.replace("<!--reason-->", reason)
-        return HTMLResponse(text, status_code=401 if right is False else 429)
 
 
 def add_gallery(

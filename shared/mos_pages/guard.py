@@ -1,7 +1,7 @@
-"""Who may talk to the studio. Every request passes here before anything else.
+"""Who may talk to a page's server. Every request passes here before anything else.
 
 1. The Host header names this server: a foreign name that resolves to this machine (DNS
-   rebinding) is refused.
+   rebinding) is refused. An Origin header, where there is one, names it too.
 2. A session: the cookie that the token in the address, or the password, was exchanged
    for. It is HttpOnly and SameSite=Strict.
 3. A request that changes something also brings the page's own token in a header, which
@@ -10,6 +10,7 @@
 """
 
 import hmac
+import html
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -19,14 +20,14 @@ from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
-TOKEN_HEADER: Final = "X-Studio-Token"
+TOKEN_HEADER: Final = "X-Page-Token"
 _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 _ANY: Final = ("0.0.0.0", "::")
 _READING: Final = ("GET", "HEAD")
@@ -50,18 +51,35 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_OPEN: Final = "/shared/"
+"""Design alone: needed before anyone is let in."""
+
+_REFUSAL: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="/shared/icon.svg"><link rel="stylesheet" href="/shared/page.css">
+<body class="login"><main><div class="card"><h1>{title}</h1>
+<p class="problem" role="alert">{reason}</p></div></main></body></html>
+"""
 _MOST_GUESSES: Final = 5
 _GUESSES_SECONDS: Final = 60.0
 
 
 @dataclass
 class Keys:
-    """The secrets of one run of the server."""
+    """One run of a server: what it is called, where it is, and its secrets."""
+
+    title: str
+    """What the page is called."""
+
+    command: str
+    """The command that serves it."""
 
     host: str = "127.0.0.1"
     port: int = 0
     password: str | None = None
-    """Asked for where there is no token in the address."""
+    """Opens the page without the address's token; None where nothing but it does."""
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """In the address that the command prints."""
@@ -77,7 +95,14 @@ class Keys:
     @property
     def cookie(self) -> str:
         """The cookie's name; browsers share cookies between ports."""
-        return f"mos_studio_{self.port}"
+        return f"mos_page_{self.port}"
+
+    @property
+    def address(self) -> str:
+        """The address to open, with the token."""
+        shown = "127.0.0.1" if self.host in _ANY else self.host
+        shown = f"[{shown}]" if ":" in shown else shown
+        return f"http://{shown}:{self.port}/?token={self.token}"
 
     def is_here(self, host: str) -> bool:
         """Whether a Host header names this server."""
@@ -89,6 +114,11 @@ class Keys:
         if name in _LOCAL or name.strip("[]") == self.host:
             return True
         return self.host in _ANY and _is_address(name.strip("[]"))
+
+    def is_origin(self, origin: str) -> bool:
+        """Whether an Origin header names this server's own page."""
+        scheme, _, host = origin.partition("://")
+        return scheme in ("http", "https") and self.is_here(host)
 
     def opens(self, token: str) -> bool:
         """Whether it is the address's token."""
@@ -133,33 +163,49 @@ class Guard:
         await (refusal or self._app)(scope, receive, with_headers)
 
     def _refused(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if not self._keys.is_here(headers.get("host", "")):
+        headers, keys = Headers(scope=scope), self._keys
+        origin = headers.get("origin")
+        if not keys.is_here(headers.get("host", "")):
             return refused(
-                421, "this address is not the studio's; open the one printed"
+                421,
+                f"this address is not the server's; open the one that "
+                f"`{keys.command}` printed",
             )
-        path, method = scope["path"], scope["method"]
-        if path == "/login" or path in ("/studio.css", "/icon.svg"):
+        if origin is not None and not keys.is_origin(origin):
+            return refused(403, f"requests from {origin[:80]} are not taken")
+        path, reading = scope["path"], scope["method"] in _READING
+        if path == "/login" or path.startswith(_OPEN):
             return None
-        query = parse_qs(scope["query_string"].decode("latin-1"))
         cookies = cookie_parser(headers.get("cookie", ""))
-        inside = _same(cookies.get(self._keys.cookie, ""), self._keys.session)
-        if path == "/" and method in _READING:
-            tokens = query.get("token", [])
-            if inside or any(self._keys.opens(each) for each in tokens):
-                return None
-            if self._keys.password is not None and not tokens:
-                return Response(status_code=303, headers={"Location": "/login"})
+        inside = _same(cookies.get(keys.cookie, ""), keys.session)
+        if path == "/" and reading and not inside:
+            return self._way_in(scope)
         if not inside:
-            return refused(
-                401,
-                "the token is wrong or old; open the address that `mos-client studio` "
-                "printed last",
-            )
-        token = headers.get(TOKEN_HEADER, "")
-        if method not in _READING and not _same(token, self._keys.page):
+            return refused(401, self._old_token())
+        if not reading and not _same(headers.get(TOKEN_HEADER, ""), keys.page):
             return refused(403, f"the header {TOKEN_HEADER} is wrong; reload the page")
         return None
+
+    def _way_in(self, scope: Scope) -> Response | None:
+        """What a browser gets that has no session: the page, the login, or a reason."""
+        tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        if any(self._keys.opens(each) for each in tokens):
+            return None
+        if self._keys.password is not None and not tokens:
+            return Response(status_code=303, headers={"Location": "/login"})
+        return HTMLResponse(
+            _REFUSAL.format(
+                title=html.escape(self._keys.title),
+                reason=html.escape(self._old_token()),
+            ),
+            status_code=401,
+        )
+
+    def _old_token(self) -> str:
+        return (
+            f"The token is wrong or old. Open the address that `{self._keys.command}` "
+            "printed last."
+        )
 
 
 def refused(status: int, reason: str) -> Response:
