@@ -45,6 +45,7 @@ def decoded(content: bytes, limits: UploadLimits) -> Image.Image:
                     f"the picture has {width}x{height} pixels; at most "
                     f"{limits.max_pixels // 10**6} megapixels are taken. Scale it down"
                 )
+            image.load()
             return ImageOps.exif_transpose(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise LayoutError(
