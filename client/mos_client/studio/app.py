@@ -18,6 +18,7 @@ from mos_client.studio.files import MissingError
 from mos_client.studio.gallery import add_gallery
 from mos_client.studio.order import Order
 from mos_client.studio.studio import Studio
+from mos_client.studio.tuning_http import add_tuning
 from mos_client.studio.uploads import UploadLimits, checked_upload, store_upload
 from mos_client.studio.worker import Worker
 from mos_model.layouts.layout_file import parsed_json
@@ -56,6 +57,7 @@ def studio_app(
     _add_studio(app, studio, drawing)
     _add_queue(app, drawing, bounds)
     _add_layouts(app, studio, bounds)
+    add_tuning(app, studio, drawing, bounds)
     add_gallery(app, studio, drawing, lambda request: body(request, bounds.max_bytes))
     return Guard(app, keys)
 
@@ -94,14 +96,14 @@ def _add_studio(app: FastAPI, studio: Studio, worker: Worker) -> None:
     @app.get("/api/concepts")
     def concepts(model: str = "newest") -> Any:
         cards = studio.concepts(Order.from_json({"layout": {}, "model": model}).model)
-        told = []
+        found = []
         for card in cards:
             there = (studio.files.thumbnails / f"{card.thumbnail}.png").is_file()
             if not there:
                 worker.add_thumbnail(card.thumbnail, card.key, model)
             url = f"/api/thumbnails/{card.thumbnail}" if there else None
-            told.append(asdict(card) | {"thumbnail": url})
-        return {"concepts": told}
+            found.append(asdict(card) | {"thumbnail": url})
+        return {"concepts": found}
 
     @app.get("/api/thumbnails/{id_}")
     def thumbnail(id_: str) -> Response:

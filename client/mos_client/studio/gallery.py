@@ -40,7 +40,7 @@ def add_gallery(
     @app.delete("/api/pictures/{id_}")
     def delete(id_: str) -> Any:
         files.picture(id_).unlink(missing_ok=True)
-        worker.tell()
+        worker.notify()
         return {}
 
     @app.post("/api/open")

@@ -25,10 +25,19 @@ from mos_client.studio.concepts import (
 )
 from mos_client.studio.files import StudioFiles
 from mos_client.studio.order import BARE, OWN, Order
+from mos_client.studio.project import Project
+from mos_client.studio.tuning import (
+    TuneCallbacks,
+    Tuned,
+    TuneRequest,
+    checked,
+    tuned,
+)
 
 if TYPE_CHECKING:
     from mos_client.sampling import Sampled
     from mos_client.sampling.run import Callback
+    from mos_client.tuning.checked_run import CheckedRun
     from mos_model.base import Base
     from mos_model.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
@@ -170,6 +179,35 @@ class Studio:
             preview_every=order.preview_every,
             callback=callback,
         )
+
+    def check(self, request: TuneRequest) -> "CheckedRun":
+        """Judge a tuning run, as `mos-client tune --check` does.
+
+        Raises:
+            MosError: see `mos_client.studio.tuning.checked`.
+        """
+        return checked(request, self.outline)
+
+    def tune(
+        self, request: TuneRequest, callbacks: TuneCallbacks | None = None
+    ) -> Tuned:
+        """Tune a concept; nothing of it leaves this machine.
+
+        Raises:
+            MosError: it cannot start, or failed.
+        """
+        with self._using:
+            return tuned(
+                request, self.load(), self.outline, callbacks or TuneCallbacks()
+            )
+
+    def project(self, name: str) -> Project:
+        """The pictures of a concept that is tuned here, by its name.
+
+        Raises:
+            DataError: it is no name.
+        """
+        return Project.named(name, self.files.tuning, self.files.concepts)
 
     def _own_files(self) -> tuple[Path, ...]:
         base = self.outline.inventory.base

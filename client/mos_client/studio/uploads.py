@@ -6,19 +6,20 @@ the name that a picture's record has for it.
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from mos_model.errors import LayoutError
+from mos_model.errors import DataError, LayoutError
+from mos_model.images import decode_picture
 from mos_model.layouts.picture_file import picture_bytes
 from mos_model.layouts.shapes import picture_digest
 from mos_runtime.files import write_atomically
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.png")
-_FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP")
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,28 @@ def decoded(content: bytes, limits: UploadLimits) -> Image.Image:
     Raises:
         LayoutError: no picture of a known format, or one beyond the limits.
     """
+    most = limits.max_pixels
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > limits.max_pixels:
-                raise LayoutError(
-                    f"the picture has {width}x{height} pixels; at most "
-                    f"{limits.max_pixels // 10**6} megapixels are taken. Scale it down"
-                )
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                width, height = image.size
+        if width * height > most:
+            raise LayoutError(
+                f"the picture has {width}x{height} pixels; at most {most // 10**6} "
+                "megapixels are taken. Scale it down"
+            )
+    except Image.DecompressionBombError as error:
         raise LayoutError(
-            f"the picture is too large; at most {limits.max_pixels // 10**6} "
-            "megapixels are taken. Scale it down"
+            f"the picture is too large; at most {most // 10**6} megapixels are taken. "
+            "Scale it down"
         ) from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise LayoutError(
-            f"not a picture that can be read; {', '.join(_FORMATS)} are taken"
-        ) from error
+    except (OSError, ValueError, SyntaxError):
+        pass  # `decode_picture` says what it is
+    try:
+        return decode_picture(content)
+    except DataError as error:
+        raise LayoutError(str(error)) from error
 
 
 def store_upload(

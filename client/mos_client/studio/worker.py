@@ -1,24 +1,30 @@
-"""One thread that draws what is ordered, one order after another.
+"""One thread that samples and tunes what is ordered, one order after another.
 
-Orders are on the disk until they are finished, so a studio that was killed names them
-at its next start. Pictures are written whole or not at all (`mos_runtime.files`).
-Whoever watches waits for `changes`; several pages may.
+Orders of pictures are on the disk until they are finished, so a studio that was killed
+names them at its next start; a tuning run goes on from its last checkpoint. Pictures
+are written whole or not at all (`mos_runtime.files`). Pictures come before tuning runs,
+and thumbnails last. Whoever watches waits for `changes`; several pages may.
 """
 
 import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from mos_client.studio.job import Job
 from mos_client.studio.order import BARE, Order
+from mos_client.studio.project import Project
 from mos_client.studio.studio import Studio
+from mos_client.studio.tuning import TuneCallbacks, TuningJob
 from mos_runtime.errors import MosError
 
 if TYPE_CHECKING:
     from mos_client.sampling import SamplingStep
+    from mos_client.tuning import TuneProgress
 
 _FINISHED_KEPT: Final = 20
 """Orders that are shown after they ended."""
@@ -34,48 +40,6 @@ class QueueError(MosError):
     """The queue takes no more orders."""
 
 
-@dataclass
-class Job:
-    """An order and how far it is."""
-
-    id: str
-    order: Order
-    state: str = "queued"
-    """queued, running, done, failed, cancelled, or interrupted: by an earlier end."""
-
-    step: int = 0
-    steps: int = 0
-    started: float | None = None
-    """`time.monotonic` of the first step."""
-
-    seconds_left: float | None = None
-    pictures: list[str] = field(default_factory=list)
-    """Ids of the pictures written."""
-
-    notes: list[str] = field(default_factory=list)
-    error: str = ""
-    preview: bytes | None = None
-    preview_step: int = 0
-    cancel: bool = False
-
-    def shown(self) -> dict[str, Any]:
-        """The job as the page has it."""
-        return {
-            "id": self.id,
-            "state": self.state,
-            "step": self.step,
-            "steps": self.steps,
-            "seconds_left": self.seconds_left,
-            "pictures": list(self.pictures),
-            "notes": list(self.notes),
-            "error": self.error,
-            "preview_step": self.preview_step if self.preview else 0,
-            "prompt": str(self.order.layout.get("prompt", "")),
-            "images": self.order.images,
-            "order": self.order.to_json() if self.state == "interrupted" else None,
-        }
-
-
 class Worker:
     """The queue and its thread."""
 
@@ -86,6 +50,8 @@ class Worker:
         self._version = 1
         self._waiting: deque[Job] = deque()
         self._thumbnails: deque[tuple[str, str, str]] = deque()
+        self._runs: deque[TuningJob] = deque()
+        self._tunings: dict[str, TuningJob] = {}
         self._jobs: dict[str, Job] = {}
         self._base = "loading"
         self._base_error = ""
@@ -99,11 +65,11 @@ class Worker:
                 studio.files.forget(id_)
 
     def start(self) -> None:
-        """Load the base, then draw."""
+        """Load the base, then work."""
         self._thread.start()
 
     def close(self) -> None:
-        """End after the step that runs now; queued orders stay on the disk."""
+        """End after the step that runs now; a tuning run keeps its checkpoint."""
         with self._changed:
             self._closing = True
             self._touch()
@@ -150,6 +116,37 @@ class Worker:
                 del self._jobs[id_]
             self._touch()
 
+    def tune(self, project: Project, *, resume: bool) -> None:
+        """Queue a tuning run; a new one forgets what the last one left.
+
+        Raises:
+            QueueError: one of that name is queued or runs.
+        """
+        with self._changed:
+            now = self._tunings.get(project.name)
+            if now is not None and now.state in ("queued", "running", "stopping"):
+                raise QueueError(f"<{project.name}> is being tuned already")
+            if not resume:
+                project.begin_anew()
+            job = TuningJob(project.request(resume=resume))
+            job.previews = project.preview_steps()
+            self._tunings[project.name] = job
+            self._runs.append(job)
+            self._touch()
+
+    def stop(self, name: str) -> None:
+        """Stop a tuning run after its present step; its checkpoint is kept."""
+        with self._changed:
+            job = self._tunings.get(name)
+            if job is None:
+                return
+            if job.state == "queued":
+                self._runs.remove(job)
+                job.state = "stopped"
+            elif job.state == "running":
+                job.state = "stopping"
+            self._touch()
+
     def preview(self, id_: str) -> bytes | None:
         """The newest preview of a running order, a PNG."""
         job = self._jobs.get(id_)
@@ -166,9 +163,10 @@ class Worker:
                 "base": self._base,
                 "base_error": self._base_error,
                 "jobs": [job.shown() for job in self._jobs.values()],
+                "tunings": {n: job.shown() for n, job in self._tunings.items()},
             }
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Something else changed that pages show."""
         with self._changed:
             self._touch()
@@ -189,16 +187,22 @@ class Worker:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._closing or self._waiting or self._thumbnails
+                    lambda: (
+                        self._closing or self._waiting or self._runs or self._thumbnails
+                    )
                 )
                 if self._closing:
                     return
-                job = self._waiting.popleft() if self._waiting else None
-                thumbnail = self._thumbnails.popleft() if job is None else None
-            if job is not None:
-                self._run(job)
-            elif thumbnail is not None:
-                self._draw_thumbnail(*thumbnail)
+                next_ = self._next()
+            next_()
+
+    def _next(self) -> Callable[[], None]:
+        """What to do next; something waits."""
+        if self._waiting:
+            return partial(self._run, self._waiting.popleft())
+        if self._runs:
+            return partial(self._tune, self._runs.popleft())
+        return partial(self._draw_thumbnail, *self._thumbnails.popleft())
 
     def _run(self, job: Job) -> None:
         with self._changed:
@@ -222,6 +226,48 @@ class Worker:
         except Exception as error:
             text = f"internal error: {type(error).__name__}: {error}"
             self._finish(job, "failed", text)
+
+    def _tune(self, job: TuningJob) -> None:
+        from mos_client.tuning import StopTuning
+
+        with self._changed:
+            job.state = "running"
+            self._touch()
+
+        def on_phase(text: str) -> None:
+            with self._changed:
+                job.phase, job.seconds_left = text, None
+                self._touch()
+            if job.state == "stopping" or self._closing:
+                raise StopTuning
+
+        def on_progress(now: "TuneProgress") -> None:
+            with self._changed:
+                job.progress(now, time.monotonic())
+                self._touch()
+            if job.state == "stopping" or self._closing:
+                raise StopTuning
+
+        def on_preview(step: int) -> None:
+            with self._changed:
+                job.previews.append(step)
+                self._touch()
+
+        callbacks = TuneCallbacks(on_phase, on_progress, on_preview)
+        state, error = "done", ""
+        project = self._studio.project(job.request.name)
+        try:
+            project.keep_result(self._studio.tune(job.request, callbacks))
+        except StopTuning:
+            state = "stopped"
+        except MosError as reason:
+            state, error = "failed", str(reason)
+        except Exception as reason:
+            state = "failed"
+            error = f"internal error: {type(reason).__name__}: {reason}"
+        with self._changed:
+            job.state, job.error, job.phase, job.seconds_left = state, error, "", None
+            self._touch()
 
     def _progress(self, job: Job, now: "SamplingStep") -> None:
         from mos_model.layouts.picture_file import picture_bytes
@@ -264,7 +310,7 @@ class Worker:
 
     def _draw_thumbnail(self, id_: str, key: str, model: str) -> None:
         def on_step(_: "SamplingStep") -> None:
-            if self._waiting or self._closing:
+            if self._waiting or self._runs or self._closing:
                 raise Cancelled
 
         files = self._studio.files
@@ -278,5 +324,5 @@ class Worker:
         except Cancelled:
             self.add_thumbnail(id_, key, model)
         except Exception:
-            return  # The card stays without one; ordering the picture tells why.
-        self.tell()
+            return  # The card stays without one; ordering the picture says why.
+        self.notify()

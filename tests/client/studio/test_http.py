@@ -148,7 +148,7 @@ def test_broken_upload_is_refused(tab: Tab, studio: Studio, content: bytes) -> N
     before = files_of(studio)
     status, reason = tab.refused("POST", "/api/uploads", content)
     assert status == 400
-    assert "not a picture that can be read" in reason
+    assert "not a readable picture" in reason
     assert files_of(studio) == before
 
 
