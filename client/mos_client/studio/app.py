@@ -84,12 +84,14 @@ def _add_studio(app: FastAPI, studio: Studio, worker: Worker) -> None:
     @app.get("/api/releases")
     def releases() -> Any:
         found = []
-        for facts in studio.releases():
-            entries = asdict(facts)
-            del entries["tensors"]
-            entries["concepts"] = [
-                asdict(each) | {"key": each.key} for each in facts.concepts
-            ]
+        for each in studio.releases():
+            entries: dict[str, Any] = {"version": each.version, "error": each.error}
+            if each.facts is not None:
+                entries |= asdict(each.facts)
+                del entries["tensors"]
+                entries["concepts"] = [
+                    asdict(one) | {"key": one.key} for one in each.facts.concepts
+                ]
             found.append(entries)
         return {"releases": found}
 

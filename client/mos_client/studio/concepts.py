@@ -45,17 +45,33 @@ class ConceptCard:
         return hashlib.sha256(f"{self.digest} {self.key}".encode()).hexdigest()[:32]
 
 
-def held_releases(home: SiteHome) -> list[ReleaseFacts]:
-    """Every release held, the newest first; each is verified as it is read.
+@dataclass(frozen=True)
+class VerifiedRelease:
+    """A release held, and whether it is as the centre signed it."""
+
+    version: int
+    facts: ReleaseFacts | None
+    """None where it is not."""
+
+    error: str = ""
+    """Why it is not."""
+
+
+def verified_releases(home: SiteHome) -> list[VerifiedRelease]:
+    """Every release held, the newest first, verified anew.
 
     Raises:
-        MosError: one is not as it was signed.
+        MosError: an envelope is broken, so that nobody can say of which release.
     """
-    store = ReleaseStore(home)
-    return [
-        release_facts(store.read(version).sealed().payload)
-        for version in reversed(store.versions())
-    ]
+    store, found = ReleaseStore(home), []
+    for version in reversed(store.versions()):
+        try:
+            facts = release_facts(store.read(version).sealed().payload)
+        except MosError as error:
+            found.append(VerifiedRelease(version, None, str(error)))
+        else:
+            found.append(VerifiedRelease(version, facts))
+    return found
 
 
 def concepts_of(

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, cast
 from mos_client.store.home import SiteHome
 from mos_client.studio.concepts import (
     ConceptCard,
+    VerifiedRelease,
     concepts_of,
-    held_releases,
     own_concepts,
+    verified_releases,
 )
 from mos_client.studio.files import StudioFiles
 from mos_client.studio.order import BARE, OWN, Order
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from mos_model.base import Base
     from mos_model.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
-    from mos_protocol.signed.release import ReleaseFacts
 
 
 class Studio:
@@ -102,9 +102,9 @@ class Studio:
                 self._base = load_base(self._name, device=device, dtype=dtype)
             return self._base
 
-    def releases(self) -> "list[ReleaseFacts]":
+    def releases(self) -> list[VerifiedRelease]:
         """The releases held, the newest first; each is verified as it is read."""
-        return held_releases(self.home)
+        return verified_releases(self.home)
 
     def concepts(self, model: str = "newest") -> list[ConceptCard]:
         """The concepts of a release, or one's own (`model="own"`)."""

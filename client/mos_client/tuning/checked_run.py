@@ -92,9 +92,12 @@ class CheckedRun:
             one = len(errors) == 1
             return f"not ready: {len(errors)} {'file' if one else 'files'} to mend"
         word = self.terms.class_word
+        found = (
+            "the base finds the class word" if word is None else f"class word {word}"
+        )
         return (
             f"ready: {len(self.pictures)} pictures used, {len(folder.refused)} files "
-            f"left out; class word {word}, {self.settings.steps} steps"
+            f"left out; {found}, {self.settings.steps} steps"
         )
 
 

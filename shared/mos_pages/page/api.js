@@ -14,9 +14,7 @@ export async function call(method, path, body, kind) {
   try {
     answer = await fetch(path, { method, headers, body: content });
   } catch {
-    throw new Refused(
-      "The server does not answer. Start it again; nothing in this page is lost.",
-    );
+    throw new Refused("The server does not answer. Start it again; nothing in this page is lost.");
   }
   let result = {};
   try {
@@ -70,10 +68,11 @@ export function say(text) {
   document.getElementById("live").textContent = text;
 }
 
-export function chooseFile(accept) {
+// The file chosen, or the files where several may be; a dialog that is left resolves never.
+export function chooseFile(accept, multiple = false) {
   return new Promise((resolve) => {
-    const input = element("input", { type: "file", accept });
-    input.addEventListener("change", () => resolve(input.files[0]));
+    const input = element("input", { type: "file", accept, multiple });
+    input.addEventListener("change", () => resolve(multiple ? [...input.files] : input.files[0]));
     input.click();
   });
 }

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from mos_client.store.releases import ReleaseStore
 from mos_client.studio import Studio
 from mos_client.studio.app import studio_app
 from mos_client.studio.worker import Worker
@@ -58,6 +59,23 @@ def test_concepts_name_site_and_signer(tab: Tab) -> None:
     ]
     assert cards[0]["signer"] == "1" * 64
     assert tab.get("/api/concepts?model=own")["concepts"] == []
+
+
+def test_release_changed_on_the_disk_is_named_and_not_used(
+    tab: Tab, studio: Studio
+) -> None:
+    (whole,) = tab.get("/api/releases")["releases"]
+    assert (whole["error"], len(whole["concepts"])) == ("", 2)
+    path = ReleaseStore(studio.home).path("newest")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (broken,) = tab.get("/api/releases")["releases"]
+    assert broken["version"] == 1
+    assert "not the one that was signed" in broken["error"]
+    job = tab.ended(tab.order())
+    assert job["state"] == "failed"
+    assert "not the one that was signed" in job["error"]
 
 
 def test_thumbnail_is_drawn_once_and_kept(tab: Tab, studio: Studio) -> None:

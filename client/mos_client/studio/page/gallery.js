@@ -8,14 +8,14 @@ import { setSettings } from "./settings.js";
 const $ = (id) => document.getElementById(id);
 let shown = null,
   comparing = null,
-  known = "";
+  known = null;
 const made = new Map();
 
 export function start() {
   $("use-layout").addEventListener(
     "click",
     safely(async () => {
-      takeUp(await get(`/api/pictures/${shown}/layout`));
+      await takeUp(await get(`/api/pictures/${shown}/layout`));
     }),
   );
   $("hide-shown").addEventListener("click", () => show(null));
@@ -134,11 +134,25 @@ export async function show(id) {
   }
 }
 
-export async function takeUp({ layout, settings, seed }) {
+export async function takeUp({ layout, settings, seed, model }) {
   D.replaceBy(await D.fromLayout(layout, fetchMask, fetchControl));
   if (settings) setSettings(settings);
   if (seed !== undefined) $("seed").value = seed;
+  if (model) takeUpModel(model);
   say("The layout is on the canvas.");
+}
+
+// The model that made the picture, where it is still held.
+function takeUpModel(model) {
+  const select = $("model");
+  const wanted = model.version ? String(model.version) : model.sha256 ? "own" : "";
+  if (![...select.options].some((each) => each.value === wanted)) {
+    problem(new Error(`It was made with release ${wanted}, which is not held any more.`));
+    return;
+  }
+  if (select.value === wanted) return;
+  select.value = wanted;
+  select.dispatchEvent(new Event("change"));
 }
 
 // A picture or a JSON file, dropped or chosen.

@@ -3,6 +3,7 @@ import { asUrl, chooseFile, element, get, problem, put, safely, say } from "/sha
 import * as canvas from "./canvas.js";
 import * as D from "./document.js";
 import * as gallery from "./gallery.js";
+import { icon } from "./icons.js";
 import { upload } from "./masks.js";
 import { setConcepts } from "./prompt.js";
 import * as releases from "./releases.js";
@@ -125,8 +126,8 @@ function showTab(name) {
     $(`page-${tab}`).hidden = !chosen;
   }
   if (name === "draw") canvas.fit();
-  if (name === "releases") releases.open($("page-releases")).catch(problem);
-  if (name === "tune") tune.open($("page-tune"), about).catch(problem);
+  if (name === "releases") releases.open().catch(problem);
+  if (name === "tune") tune.open().catch(problem);
 }
 
 for (const tab of TABS) {
@@ -139,6 +140,8 @@ for (const tab of TABS) {
     $(`tab-${next}`).focus();
   });
 }
+$("undo").append(icon("undo"));
+$("redo").append(icon("redo"));
 $("undo").addEventListener("click", D.undo);
 $("redo").addEventListener("click", D.redo);
 $("model").addEventListener("change", safely(concepts));

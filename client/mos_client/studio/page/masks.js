@@ -34,16 +34,21 @@ export async function upload(kind, url, d) {
 
 export async function fetchMask(name) {
   const image = await loaded(`/api/uploads/${name}`);
-  const canvas = canvasOf(image.width, image.height),
+  return asAlpha(image, image.width, image.height).toDataURL("image/png");
+}
+
+// A mask's grey as the alpha of white.
+export function asAlpha(image, width, height) {
+  const canvas = canvasOf(width, height),
     pen = canvas.getContext("2d");
-  pen.drawImage(image, 0, 0);
-  const data = pen.getImageData(0, 0, image.width, image.height);
+  pen.drawImage(image, 0, 0, width, height);
+  const data = pen.getImageData(0, 0, width, height);
   for (let i = 0; i < data.data.length; i += 4) {
     data.data[i + 3] = data.data[i];
     data.data[i] = data.data[i + 1] = data.data[i + 2] = 255;
   }
   pen.putImageData(data, 0, 0);
-  return canvas.toDataURL("image/png");
+  return canvas;
 }
 
 export async function fetchControl(name) {

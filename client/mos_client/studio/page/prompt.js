@@ -45,6 +45,18 @@ export function unknownNames(text) {
     });
 }
 
+// One suggestion a concept, its short name where that is unique; best matches first.
+function suggestions(wanted) {
+  const known = names();
+  const rank = (card) =>
+    [card.name, card.key, card.class_word].findIndex((text) => text.startsWith(wanted));
+  return cards
+    .filter((card) => card.key.includes(wanted) || card.class_word.includes(wanted))
+    .sort((a, b) => ((rank(a) + 4) % 4) - ((rank(b) + 4) % 4))
+    .map((card) => [known.get(card.name) === card ? card.name : card.key, card])
+    .slice(0, 8);
+}
+
 export function promptField(area) {
   const list = element("ul", {
     class: "complete",
@@ -86,9 +98,7 @@ export function promptField(area) {
     }
     from = open.index;
     const wanted = open[1].toLowerCase();
-    options = [...names()]
-      .filter(([name, card]) => name.includes(wanted) || card.class_word.includes(wanted))
-      .slice(0, 8);
+    options = suggestions(wanted);
     if (!options.length) {
       close();
       return;

@@ -1,47 +1,70 @@
 // What is held, who signed what, what changed since the release before.
-import { element, get } from "/shared/api.js";
+import { element, get, safely } from "/shared/api.js";
 
+const page = document.getElementById("page-releases");
 const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 
-export async function open(page) {
+export async function open() {
   const { releases } = await get("/api/releases");
+  const checked = new Date().toLocaleTimeString();
+  const whole = releases.filter((each) => !each.error);
+  const damaged = releases.length - whole.length;
+  const verdict = damaged
+    ? `${damaged} of ${releases.length} are not as they were signed.`
+    : `All ${releases.length} are as the centre signed them, verified at ${checked}.`;
   page.replaceChildren(
-    element("h1", {}, "Releases"),
     element(
-      "p",
-      { class: "quiet" },
+      "header",
+      { class: "headline" },
+      element("h1", {}, "Releases"),
       releases.length
-        ? "Each was verified by the centre's key just now."
-        : "No release yet; `mos-client join` receives them.",
+        ? element("p", { class: damaged ? "problem" : "quiet", role: "status" }, verdict)
+        : null,
+      releases.length
+        ? element("button", { id: "verify", onclick: safely(open) }, "Verify again")
+        : null,
     ),
-    ...releases.map((release, index) => card(release, releases[index + 1])),
+    releases.length
+      ? null
+      : element("p", { class: "card quiet" }, "No release yet; mos-client join receives them."),
+    ...releases.map((each) => (each.error ? broken(each) : card(each, before(each, whole)))),
   );
 }
 
-function changes(release, before) {
-  if (!before) return "the oldest held here";
-  const old = new Map(before.concepts.map((each) => [each.key, each.bundle_sha256])),
-    now = new Map(release.concepts.map((each) => [each.key, each.bundle_sha256]));
-  const told = [
+const before = (release, whole) => whole[whole.indexOf(release) + 1];
+
+function broken(release) {
+  return element(
+    "article",
+    { class: "card" },
+    element("h2", {}, `Release ${release.version}`),
+    element("p", { class: "problem" }, `Not as it was signed, and not used: ${release.error}`),
+  );
+}
+
+function changes(release, older) {
+  if (!older) return "the oldest held here";
+  const old = new Map(older.concepts.map((each) => [each.key, each.bundle_sha256]));
+  const now = new Map(release.concepts.map((each) => [each.key, each.bundle_sha256]));
+  const lines = [
     ...[...now].filter(([key]) => !old.has(key)).map(([key]) => `new: ${key}`),
     ...[...now]
       .filter(([key, digest]) => old.has(key) && old.get(key) !== digest)
       .map(([key]) => `tuned again: ${key}`),
     ...[...old].filter(([key]) => !now.has(key)).map(([key]) => `gone: ${key}`),
   ];
-  return told.join(", ") || "the same concepts";
+  return lines.join(", ") || "the same concepts";
 }
 
-function card(release, before) {
-  const rows = release.concepts.map((each) =>
-    element(
-      "tr",
-      {},
-      ...[`<${each.key}>`, each.class_word].map((text) => element("td", {}, text)),
-      element("td", { class: "mono", title: each.signer }, each.signer.slice(0, 16)),
-      element("td", { class: "mono", title: each.bundle_sha256 }, each.bundle_sha256.slice(0, 16)),
-    ),
-  );
+function card(release, older) {
+  const facts = [
+    ["Signed", day(release.created)],
+    ["Good until", day(release.expires)],
+    ["Size", `${release.payload_bytes.toLocaleString("en")} bytes`],
+    ["SHA-256", release.payload_sha256],
+    ["Base", release.base],
+    ["Against the one before", changes(release, older)],
+  ];
   return element(
     "article",
     { class: "card" },
@@ -54,13 +77,7 @@ function card(release, before) {
     element(
       "dl",
       {},
-      ...[
-        ["Signed", day(release.created)],
-        ["Good until", day(release.expires)],
-        ["Size", `${release.payload_bytes.toLocaleString("en")} bytes`],
-        ["Base", release.base.slice(0, 16)],
-        ["Against the one before", changes(release, before)],
-      ].flatMap(([key, value]) => [element("dt", {}, key), element("dd", {}, value)]),
+      ...facts.flatMap(([key, value]) => [element("dt", {}, key), element("dd", {}, value)]),
     ),
     element(
       "div",
@@ -70,21 +87,37 @@ function card(release, before) {
         role: "region",
         "aria-label": `Concepts of release ${release.version}`,
       },
-      element(
-        "table",
-        {},
+      table(release.concepts),
+    ),
+  );
+}
+
+function table(concepts) {
+  const head = ["Concept", "Class", "Signer's key", "Bundle"];
+  return element(
+    "table",
+    {},
+    element(
+      "thead",
+      {},
+      element("tr", {}, ...head.map((text) => element("th", { scope: "col" }, text))),
+    ),
+    element(
+      "tbody",
+      {},
+      ...concepts.map((each) =>
         element(
-          "thead",
+          "tr",
           {},
+          element("td", {}, `<${each.key}>`),
+          element("td", {}, each.class_word),
+          element("td", { class: "mono", title: each.signer }, each.signer.slice(0, 16)),
           element(
-            "tr",
-            {},
-            ...["Concept", "Class", "Signer's key", "Bundle"].map((text) =>
-              element("th", { scope: "col" }, text),
-            ),
+            "td",
+            { class: "mono", title: each.bundle_sha256 },
+            each.bundle_sha256.slice(0, 16),
           ),
         ),
-        element("tbody", {}, ...rows),
       ),
     ),
   );

@@ -1,6 +1,7 @@
 // Orders: sent, watched, cancelled.
 import * as D from "./document.js";
-import { clearProblem, element, get, post, problem, remove, safely, say } from "/shared/api.js";
+import { onJobs, watch } from "./watch.js";
+import { clearProblem, element, post, problem, remove, safely, say } from "/shared/api.js";
 import { fit, showPicture } from "./canvas.js";
 import * as gallery from "./gallery.js";
 import { upload } from "./masks.js";
@@ -11,6 +12,7 @@ const $ = (id) => document.getElementById(id);
 const own = new Set(),
   ended = new Set();
 let running = null,
+  lastNews = "",
   seenPreview = "",
   onThumbnail = () => {};
 
@@ -28,7 +30,10 @@ export function start(thumbnails) {
     safely(() => running && remove(`/api/jobs/${running}`)),
   );
   D.onChange(check);
-  watch();
+  onJobs(shown);
+  watch((text) => {
+    $("status").textContent = text;
+  });
 }
 
 function reason() {
@@ -73,27 +78,6 @@ async function order() {
   }
 }
 
-async function watch() {
-  let seen = 0,
-    failing = false;
-  for (;;) {
-    try {
-      const now = await get(`/api/jobs?seen=${seen}`);
-      if (failing) {
-        failing = false;
-        clearProblem();
-      }
-      seen = now.version;
-      await shown(now);
-    } catch (error) {
-      if (!failing) problem(error);
-      failing = true;
-      $("status").textContent = "not connected";
-      await new Promise((resolve) => setTimeout(resolve, 2000));
-    }
-  }
-}
-
 async function shown(now) {
   $("status").textContent = {
     loading: "loading the base…",
@@ -126,15 +110,21 @@ async function shown(now) {
       D.refresh();
     }
     $("status").textContent = "sampling";
+  } else if (Object.values(now.tunings).some((each) => each.state === "running")) {
+    $("status").textContent = "tuning";
   }
-  for (const each of now.jobs)
+  let news = "";
+  for (const each of now.jobs) {
+    news += `${each.id} ${each.state} ${each.pictures.length};`;
     if (["done", "failed", "cancelled"].includes(each.state) && !ended.has(each.id)) {
       ended.add(each.id);
       await finished(each);
     }
+  }
   showQueue(now.jobs);
-  await gallery.reload();
-  onThumbnail();
+  if (news !== lastNews || !job) await gallery.reload();
+  lastNews = news;
+  if (!job) onThumbnail();
 }
 
 async function finished(job) {

@@ -1,6 +1,7 @@
 // The right side: all that the document and the order say, and what the defaults mean.
 import * as D from "./document.js";
 import { asUrl, chooseFile, element, safely } from "/shared/api.js";
+import { icon } from "./icons.js";
 import { canvasOf, loaded } from "./masks.js";
 import { promptField } from "./prompt.js";
 
@@ -157,76 +158,78 @@ function show() {
 }
 
 function showRegions() {
-  const { doc } = D,
-    focused = document.activeElement?.dataset?.key;
+  const { doc } = D;
+  const focused = document.activeElement?.dataset?.key;
   $("count").textContent = doc.regions.length || "";
   const items = [...doc.regions]
     .reverse()
     .sort((a, b) => b.z - a.z)
-    .map((region) => {
-      const number = doc.regions.indexOf(region) + 1,
-        words = region.prompt || "no prompt yet";
-      const dot = element("i", { class: "dot" });
-      dot.style.background = D.colour(region);
-      const mini = (key, sign, label, act, pressed) =>
-        element(
-          "button",
-          {
-            class: "mini",
-            "data-key": `${key}${region.id}`,
-            title: label,
-            "aria-label": `${label}, region ${number}`,
-            "aria-pressed": pressed,
-            onclick: act,
-          },
-          sign,
-        );
-      const toggle = (key) => () =>
-        D.change("", () => {
-          const own = doc.regions.find((each) => each.id === region.id);
-          own[key] = !own[key];
-        });
-      return element(
-        "li",
-        { class: region.id === D.view.chosen ? "chosen" : "" },
-        element(
-          "button",
-          {
-            class: "pick",
-            "data-key": `pick${region.id}`,
-            "aria-current": String(region.id === D.view.chosen),
-            onclick: () => D.choose(region.id),
-          },
-          dot,
-          element("span", {}, `${number}  ${words}`),
-        ),
-        mini(
-          "hide",
-          region.hidden ? "◌" : "●",
-          "Hide: left out of the picture",
-          toggle("hidden"),
-          String(region.hidden),
-        ),
-        mini(
-          "lock",
-          region.locked ? "⚿" : "○",
-          "Lock: not moved",
-          toggle("locked"),
-          String(region.locked),
-        ),
-        mini("up", "↑", "Bring forward", () => D.reorder(region.id, 1)),
-        mini("down", "↓", "Send back", () => D.reorder(region.id, -1)),
-        mini("copy", "⧉", "Duplicate", () => D.duplicate(region.id)),
-        mini("bin", "×", "Delete", () => D.removeRegion(region.id)),
-      );
-    });
-  $("regions").replaceChildren(
-    ...(items.length
-      ? items
-      : [element("li", { class: "hint" }, "None yet: the prompt draws the whole picture.")]),
-  );
+    .map(regionRow);
+  const none = element("li", { class: "hint" }, "None yet: the prompt draws the whole picture.");
+  $("regions").replaceChildren(...(items.length ? items : [none]));
   if (focused)
     $("regions").querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
+}
+
+function regionRow(region) {
+  const number = D.doc.regions.indexOf(region) + 1;
+  const chosen = region.id === D.view.chosen;
+  const dot = element("i", { class: "dot" });
+  dot.style.background = D.colour(region);
+  const act = (key, name, label, onclick, pressed) =>
+    element(
+      "button",
+      {
+        class: "mini",
+        "data-key": `${key}${region.id}`,
+        title: label,
+        "aria-label": `${label}, region ${number}`,
+        "aria-pressed": pressed,
+        onclick,
+      },
+      icon(name),
+    );
+  const toggle = (key) => () =>
+    D.change("", () => {
+      const own = D.doc.regions.find((each) => each.id === region.id);
+      own[key] = !own[key];
+    });
+  const more = chosen && [
+    act("up", "up", "Bring forward", () => D.reorder(region.id, 1)),
+    act("down", "down", "Send back", () => D.reorder(region.id, -1)),
+    act("copy", "copy", "Duplicate", () => D.duplicate(region.id)),
+    act("bin", "bin", "Delete", () => D.removeRegion(region.id)),
+  ];
+  return element(
+    "li",
+    { class: `${chosen ? "chosen" : ""}${region.hidden ? " off" : ""}` },
+    element(
+      "button",
+      {
+        class: "pick",
+        "data-key": `pick${region.id}`,
+        "aria-current": String(chosen),
+        onclick: () => D.choose(region.id),
+      },
+      dot,
+      element("span", {}, `${number}\u2002${region.prompt || "no prompt yet"}`),
+    ),
+    act(
+      "hide",
+      region.hidden ? "hidden" : "eye",
+      "Hide: left out of the picture",
+      toggle("hidden"),
+      String(region.hidden),
+    ),
+    act(
+      "lock",
+      region.locked ? "locked" : "open",
+      "Lock: not moved",
+      toggle("locked"),
+      String(region.locked),
+    ),
+    more ? element("span", { class: "acts" }, ...more) : null,
+  );
 }
 
 let shownControls = "";
