@@ -15,6 +15,7 @@ PACKAGES = {
     "mos_server": "server",
     "mos_protocol": "protocol",
     "mos_model": "shared",
+    "mos_pages": "shared",
     "mos_runtime": "shared",
     "mos_zoo": "deploy/lab",
 }

@@ -15,6 +15,7 @@ from mos_client.commands.files.inspect import inspect
 from mos_client.commands.files.verify import verify
 from mos_client.commands.sampling.layout import layout
 from mos_client.commands.sampling.sample import sample
+from mos_client.commands.studio import studio
 from mos_client.commands.tuning.tune import tune
 from mos_runtime.console import new_app, run
 
@@ -23,6 +24,7 @@ app = new_app("A site: tune concepts on your own pictures, share them signed, sa
 app.command()(tune)
 app.command()(sample)
 app.add_typer(layout, name="layout")
+app.command()(studio)
 app.command()(join)
 app.command()(enroll)
 app.command()(share)

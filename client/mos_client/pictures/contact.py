@@ -57,12 +57,17 @@ def sheet(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     return whole
 
 
+def tinted(image: Image.Image, mask: Image.Image | None) -> Image.Image:
+    """The picture, tinted where its mask is black."""
+    if mask is None:
+        return image
+    covered = Image.blend(image, Image.new("RGB", image.size, _TINT), _TINT_SHARE)
+    return Image.composite(image, covered, mask)
+
+
 def _shown(cell: Cell) -> Image.Image:
-    image = cell.image
-    if cell.mask is not None:
-        tinted = Image.blend(image, Image.new("RGB", image.size, _TINT), _TINT_SHARE)
-        image = Image.composite(image, tinted, cell.mask)
-    return ImageOps.contain(image, (_CELL, _CELL), Image.Resampling.LANCZOS)
+    whole = tinted(cell.image, cell.mask)
+    return ImageOps.contain(whole, (_CELL, _CELL), Image.Resampling.LANCZOS)
 
 
 def _wrapped(

@@ -19,6 +19,7 @@ HOME/
     withdrawn/        bundles that this site took back
     releases/0001.*   releases received; `keep` says how many are kept
     flower/           Flower's disposable state
+    studio/           pictures, layouts and uploads of `mos-client studio`
 """
 
 import os
@@ -251,6 +252,11 @@ class SiteHome:
     def flower(self) -> Path:
         """Flower's own state; may be deleted while nothing runs."""
         return self.folder / "flower"
+
+    @property
+    def studio(self) -> Path:
+        """What `mos-client studio` keeps; nothing else reads it."""
+        return self.folder / "studio"
 
     def _complete(self) -> bool:
         keys = (self.signing_key_path, self.node_key_path, self.node_public_path)

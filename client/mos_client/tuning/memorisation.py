@@ -56,8 +56,11 @@ _ALIKE: Final = 2 / 255
 class Memorisation:
     """What the check found."""
 
+    sample: int
+    """Number of the sample, from 0, that came nearest to a training picture."""
+
     picture: str
-    """File name of the training picture that a sample came nearest to."""
+    """File name of that training picture."""
 
     ratio: float | None
     """Of distances, as the module defines it; None for one picture, or all alike."""
@@ -139,15 +142,26 @@ def memorisation(
     Raises:
         BaseMismatchError: the concept was made for another base.
     """
+    samples = bare_samples(concept, base=base, seed=seed)
+    return compared(samples, pictures, metrics=metrics)
+
+
+def bare_samples(
+    concept: Concept, *, base: Base, seed: int = 0
+) -> Sequence[Image.Image]:
+    """`SAMPLES` pictures of the bare concept.
+
+    Raises:
+        BaseMismatchError: the concept was made for another base.
+    """
     side = working_side(base)
     drawing = base.defaults.get("sample", {})
     size = (drawing.get("width", side), drawing.get("height", side))
     with sampling(base, as_fused(concept)) as sampler:
-        samples = sampler.sample(
+        return sampler.sample(
             Layout(f"a photo of <{concept.facts.name}>", *size),
             seeds=range(seed, seed + SAMPLES),
         )
-    return compared(samples, pictures, metrics=metrics)
 
 
 def compared(
@@ -168,18 +182,20 @@ def compared(
     sample, nearest = divmod(int(apart.argmin()), len(pictures))
     name = pictures[nearest].path.name
     if len(pictures) < 2:
-        return Memorisation(name, None, None, None)
+        return Memorisation(sample, name, None, None, None)
     fellows = _distances(trained, trained).fill_diagonal_(torch.inf).amin(1)
     typical = float(fellows.median())
     if typical < _ALIKE:
-        return Memorisation(name, None, None, None)
+        return Memorisation(sample, name, None, None, None)
     ratio = float(apart[sample, nearest]) / typical
     if metrics is None:
-        return Memorisation(name, ratio, None, None)
+        return Memorisation(sample, name, ratio, None, None)
     features = metrics.of_images([*trained, samples[sample]])
     cosines = features[:-1] @ features[:-1].T
     own = float(cosines.fill_diagonal_(-1.0).amax(1).median())
-    return Memorisation(name, ratio, float(features[-1] @ features[nearest]), own)
+    return Memorisation(
+        sample, name, ratio, float(features[-1] @ features[nearest]), own
+    )
 
 
 def _square(image: Image.Image) -> Image.Image:

@@ -2,8 +2,8 @@
 
 In order: the words and LoRA pairs are put on the base; every step draws pictures,
 captions, noise and timesteps from (seed, step) alone; a checkpoint is written now and
-then and at Ctrl-C; the base is left as it was. A step whose loss or gradients are not
-finite is never applied, so that every checkpoint is a good one.
+then, at Ctrl-C and at `StopTuning`; the base is left as it was. A step whose loss or
+gradients are not finite is never applied, so that every checkpoint is a good one.
 """
 
 import random
@@ -57,6 +57,10 @@ class TuneProgress:
     """Smoothed over the last steps or so."""
 
 
+class StopTuning(Exception):
+    """Raised by `on_progress` to stop as Ctrl-C does: a checkpoint is kept."""
+
+
 OnProgress = Callable[[TuneProgress], None]
 
 
@@ -105,7 +109,7 @@ def tune_concept(
         licence: Terms of use, recorded in the concept.
         work_dir: Where checkpoints go; none are written without it.
         resume: Go on from the checkpoint in `work_dir`, to the same result.
-        on_progress: Called after every step.
+        on_progress: Called after every step; it may raise `StopTuning`.
         previews: Grids to be drawn now and then; they change nothing of the result.
         processes: Who shares the run; `settings.accumulate` counts the passes of all.
 
@@ -191,7 +195,7 @@ class _Run:
                 if writes is not None and self._step % CHECKPOINT_EVERY == 0:
                     save_checkpoint(writes, identity, self._step, parameters, adam)
                     saved = self._step
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StopTuning):
             if writes is not None and self._step > saved:
                 save_checkpoint(writes, identity, self._step, parameters, adam)
             raise

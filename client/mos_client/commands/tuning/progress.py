@@ -1,17 +1,14 @@
-"""What a tuning run shows while it goes: a progress line, TensorBoard, previews."""
+"""What a tuning run shows while it goes: a progress line, TensorBoard."""
 
-import io
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mos_client.errors import SiteError
 
 if TYPE_CHECKING:
-    from PIL import Image
     from rich.progress import Progress
 
     from mos_client.tuning import TuneProgress
@@ -78,15 +75,3 @@ def tensorboard_log(folder: Path) -> Any:
             "`pip install tensorboard`, or leave the option out"
         ) from error
     return SummaryWriter(str(folder))
-
-
-def preview_writer(folder: Path) -> "Callable[[int, Image.Image], None]":
-    """What writes the grid of a step to `folder/step-000120.png`."""
-    from mos_runtime.files import write_atomically
-
-    def write(step: int, sheet: "Image.Image") -> None:
-        content = io.BytesIO()
-        sheet.save(content, "PNG")
-        write_atomically(folder / f"step-{step:06}.png", content.getvalue())
-
-    return write

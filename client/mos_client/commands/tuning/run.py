@@ -133,14 +133,15 @@ class _Run:
 
     def check(self, outline: "BaseOutline") -> None:
         """Show what tuning would see, and leave with 2 where it would not start."""
-        from mos_client.commands.tuning.check import CheckedRun
+        from mos_client.commands.tuning.check import show_check
+        from mos_client.tuning.checked_run import CheckedRun
 
         terms = self.terms
         if terms.class_word is None and not self.flight.errors:
             terms = replace(terms, class_word=self._class_word(self._base()))
         checked = CheckedRun(self.flight, terms, self.settings, outline)
         sheet = self.files.sheet if checked.draw(self.files.sheet) else None
-        checked.show(console, sheet)
+        show_check(console, checked, sheet)
         if self.request.json:
             print_json(
                 checked.to_dict() | {"sheet": None if sheet is None else str(sheet)}
@@ -212,8 +213,8 @@ class _Run:
         return guess.word
 
     def _previews(self) -> "Previews | None":
-        from mos_client.commands.tuning.progress import preview_writer
         from mos_client.tuning import Previews
+        from mos_client.tuning.runtime.preview import preview_writer
 
         every = self.request.preview_every
         if every is None:

@@ -5,8 +5,9 @@ and 1 what the LoRA adds. A preview draws all its randomness from its own seeds 
 leaves the base as it was, so a run with previews ends at the same bits as one without.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -18,8 +19,10 @@ from mos_client.tuning.latents import working_side
 from mos_client.tuning.words import Words
 from mos_model.base import Base
 from mos_model.devices import autocast
+from mos_model.layouts.picture_file import picture_bytes
 from mos_model.prompts import PromptEncoder
 from mos_model.sampling import Layout, Sampler, contact_sheet
+from mos_runtime.files import write_atomically
 
 STRENGTHS: Final = (0.0, 0.7, 1.0)
 """Of the LoRA, from the top row to the bottom row."""
@@ -48,6 +51,15 @@ def preview_sheet(base: Base, name: str, words: Words) -> Image.Image:
         with _scaled(base, strength), autocast(base.device, base.unet.dtype):
             shown += sampler.sample(layouts, seeds=[seed for _, seed in pairs])
     return contact_sheet(shown, columns=len(pairs))
+
+
+def preview_writer(folder: Path) -> Callable[[int, Image.Image], None]:
+    """What writes the grid of a step to `folder/step-000120.png`."""
+
+    def write(step: int, sheet: Image.Image) -> None:
+        write_atomically(folder / f"step-{step:06}.png", picture_bytes(sheet))
+
+    return write
 
 
 @contextmanager

@@ -1,0 +1,215 @@
+"""The Python API of the studio: what the page does, callable from a notebook.
+
+    from mos_client import Studio
+
+    studio = Studio(home)
+    for concept in studio.concepts():
+        print(concept.key, concept.class_word)
+    sampled = studio.sample("a photo of <rex>", images=4)
+    sampled.pictures[0]
+
+The base is loaded once, at the first picture, and kept. A home is opened and not made.
+"""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from mos_client.store.home import SiteHome
+from mos_client.studio.concepts import (
+    ConceptCard,
+    VerifiedRelease,
+    concepts_of,
+    own_concepts,
+    verified_releases,
+)
+from mos_client.studio.files import StudioFiles
+from mos_client.studio.order import BARE, OWN, Order
+from mos_client.studio.project import Project
+from mos_client.studio.tuning import (
+    TuneCallbacks,
+    Tuned,
+    TuneRequest,
+    checked,
+    tuned,
+)
+
+if TYPE_CHECKING:
+    from mos_client.sampling import Sampled
+    from mos_client.sampling.run import Callback
+    from mos_client.tuning.checked_run import CheckedRun
+    from mos_model.base import Base
+    from mos_model.base_outline import BaseOutline
+    from mos_model.layouts.layout import Layout
+
+
+class Studio:
+    """One site's concepts, and pictures of them; threads may share it."""
+
+    def __init__(
+        self,
+        home: Path | str | None = None,
+        *,
+        base: str = "mini",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        """Open a site's home; nothing is loaded yet.
+
+        Args:
+            home: The site's folder; None is the default one.
+            base: Name, pipeline directory or hub name of the base.
+            device: auto, cpu, cuda, cuda:1 or mps.
+            precision: auto, float32, bfloat16 or float16.
+
+        Raises:
+            IdentityError: no site has its home there.
+        """
+        self.home = SiteHome.open(None if home is None else Path(home))
+        self.files = StudioFiles(self.home.studio)
+        self._name, self._device, self._precision = base, device, precision
+        self._base: Base | None = None
+        self._outline: BaseOutline | None = None
+        self._using = threading.RLock()
+
+    @property
+    def outline(self) -> "BaseOutline":
+        """The base without its weights.
+
+        Raises:
+            BaseError: it is missing or incomplete.
+        """
+        if self._outline is None:
+            from mos_model.base_outline import read_outline
+
+            self._outline = read_outline(self._name)
+        return self._outline
+
+    def load(self) -> "Base":
+        """The base, loaded at the first call.
+
+        Raises:
+            MosError: it is missing, or the device is.
+        """
+        from mos_model.base import load_base
+        from mos_model.devices import pick_device, pick_dtype
+
+        with self._using:
+            if self._base is None:
+                device = pick_device(self._device)
+                dtype = pick_dtype(self._precision, device)
+                self._base = load_base(self._name, device=device, dtype=dtype)
+            return self._base
+
+    def releases(self) -> list[VerifiedRelease]:
+        """The releases held, the newest first; each is verified as it is read."""
+        return verified_releases(self.home)
+
+    def concepts(self, model: str = "newest") -> list[ConceptCard]:
+        """The concepts of a release, or one's own (`model="own"`)."""
+        base = self.outline.inventory.base
+        return concepts_of(model, self.home, self.files.concepts, base)
+
+    def sample(
+        self,
+        prompt: "str | Layout",
+        *,
+        model: str = "newest",
+        seed: int = 0,
+        images: int = 1,
+        settings: Mapping[str, Any] | None = None,
+        out: Path | None = None,
+        preview_every: int | None = None,
+        callback: "Callback" = lambda _: None,
+    ) -> "Sampled":
+        """Sample pictures.
+
+        Args:
+            prompt: A prompt, or a layout.
+            model: A held release's number, "newest", "own" or "" (the bare base).
+            seed: Of the first picture, the next ones counting up; -1 is a random one.
+            images: How many.
+            settings: Steps, guidance and so on; see `SamplingSettings`.
+            out: PNG file to write, -2, -3 .. for more; None writes nothing.
+            preview_every: Steps between previews in `callback`'s argument.
+            callback: See `mos_client.sampling.sample`; what it raises ends the run.
+
+        Raises:
+            MosError: the pictures cannot be drawn or written.
+        """
+        from mos_client.sampling import SampleRequest
+        from mos_client.sampling import sample as run
+        from mos_model.sampling.settings import Given
+
+        text = isinstance(prompt, str)
+        request = SampleRequest(
+            prompts=(cast(str, prompt),) if text else (),
+            layout=None if text else cast("Layout", prompt),
+            release=None if model in (OWN, BARE) else model,
+            concepts=self._own_files() if model == OWN else (),
+            base=self._name,
+            seed=seed,
+            images=images,
+            settings=cast(Given, dict(settings or {})),
+            out=out,
+            preview_every=preview_every,
+            device=self._device,
+            precision=self._precision,
+            home=self.home.folder,
+        )
+        with self._using:
+            return run(request, callback, base=self.load())
+
+    def draw(
+        self, order: Order, out: Path, callback: "Callback" = lambda _: None
+    ) -> "Sampled":
+        """Sample what the page ordered.
+
+        Raises:
+            MosError: see `sample`; or the order's layout is none.
+        """
+        return self.sample(
+            self.files.layout(order.layout, self.outline.size),
+            model=order.model,
+            seed=order.seed,
+            images=order.images,
+            settings=order.settings,
+            out=out,
+            preview_every=order.preview_every,
+            callback=callback,
+        )
+
+    def check(self, request: TuneRequest) -> "CheckedRun":
+        """Judge a tuning run, as `mos-client tune --check` does.
+
+        Raises:
+            MosError: see `mos_client.studio.tuning.checked`.
+        """
+        return checked(request, self.outline)
+
+    def tune(
+        self, request: TuneRequest, callbacks: TuneCallbacks | None = None
+    ) -> Tuned:
+        """Tune a concept; nothing of it leaves this machine.
+
+        Raises:
+            MosError: it cannot start, or failed.
+        """
+        with self._using:
+            return tuned(
+                request, self.load(), self.outline, callbacks or TuneCallbacks()
+            )
+
+    def project(self, name: str) -> Project:
+        """The pictures of a concept that is tuned here, by its name.
+
+        Raises:
+            DataError: it is no name.
+        """
+        return Project.named(name, self.files.tuning, self.files.concepts)
+
+    def _own_files(self) -> tuple[Path, ...]:
+        base = self.outline.inventory.base
+        found = own_concepts(self.home, self.files.concepts, base)
+        return tuple(path for path, _ in found)
