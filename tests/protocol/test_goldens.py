@@ -132,7 +132,7 @@ def test_call_and_answer_keep_their_bytes(
     assert signed.envelope == stored
     call = open_call(stored, None, at=at, trusted=CENTRE_KEY.public, now=NOW)
     nonce = bytes(range(16)).hex()
-    assert call == Call(signed.digest, nonce, NOW + 140, values)
+    assert call == Call(signed.digest, nonce, NOW, NOW + 140, values)
     answer = sign_answer(call, None, b"a bundle", key=SITE_KEY)
     kept = golden("answer-1.bin", answer)
     assert answer == kept

@@ -195,7 +195,8 @@ def answer_as(
     """Whatever a site is asked, it answers this, rightly signed."""
 
     def answer(message_id: str, envelope: bytes) -> Reply:
-        asked = Call(sha256(open_envelope(envelope, endorsed=True).payload), "", 0, {})
+        digest = sha256(open_envelope(envelope, endorsed=True).payload)
+        asked = Call(digest, "", 0, 0, {})
         signed = sign_answer(asked, values, blob, key=home.signing_key())
         return Reply(message_id, signed, blob)
 

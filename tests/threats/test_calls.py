@@ -24,29 +24,34 @@ from tests.support.disk import snapshot
 from tests.support.wire import NODE, RUN, answer_as, call, said, show
 from tests.threats.stage import Stage, rows
 
-SYNC = SyncAsk(0.0, (), 0).to_dict()
+SYNC = SyncAsk(0.0, (), 1).to_dict()
 HOUR = 3600
 
 
-def state(home: SiteHome) -> dict[str, bytes]:
-    """Every file of a site, what it tells its own people aside."""
+def state(home: SiteHome, but: tuple[str, ...] = ()) -> dict[str, bytes]:
+    """Every file of a site, but its journal and names that begin like `but`."""
     return {
         name: content
         for name, content in snapshot(home.folder).items()
-        if not name.startswith("flower/journal")
+        if not name.startswith(("flower/journal", *but))
     }
 
 
 def refused(
-    home: SiteHome, action: str, envelope: bytes, blob: bytes | None = None
+    home: SiteHome,
+    action: str,
+    envelope: bytes,
+    blob: bytes | None = None,
+    *,
+    but: tuple[str, ...] = (),
 ) -> str:
     """Show a site a call that it must not act on; the reason that its people read."""
     journal = home.flower / "journal.jsonl"
-    before, reader = state(home), JournalReader(journal, from_end=True)
+    before, reader = state(home, but), JournalReader(journal, from_end=True)
     answer: Message = show(home, action, envelope, blob)
     assert answer.has_error()
     assert answer.error.reason == "CallError"
-    assert state(home) == before
+    assert state(home, but) == before
     (event,) = reader.new()
     assert (event.kind, event.facts["action"]) == ("call-refused", action)
     return str(event.facts["reason"])

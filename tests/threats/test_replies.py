@@ -1,6 +1,7 @@
 """Replies by which an admitted site wears the centre down, and doors that flip."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ class Doors(SuperLink):
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def flwr(self, *arguments: str, seconds: float = 0.0) -> dict[str, str]:
+    def flwr(self, *arguments: str, seconds: float = 0.0) -> dict[str, Any]:
         self.calls.append(arguments[1])
         return {"node-id": "1"}
 

@@ -26,6 +26,7 @@ from mos_client.federation.bases import inventory_here
 from mos_client.federation.node import HEARD_FILE, Site, site_of
 from mos_client.store.calls import take_call
 from mos_client.store.enrolment import read_welcome, site_name
+from mos_client.store.freshness import note_newest
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox, OutboxEntry
 from mos_client.store.releases import ReleaseStore
@@ -44,7 +45,7 @@ from mos_protocol.messages import (
     TuneAsk,
     Verdict,
 )
-from mos_protocol.signed.call import Address, sign_answer
+from mos_protocol.signed.call import Address, Call, sign_answer
 from mos_runtime.errors import MosError
 
 SiteFinder = Callable[[Context], Site]
@@ -60,9 +61,19 @@ _FAILED: Final = 2
 """Flower's code for an exception in a ClientApp."""
 
 
-def sync(site: Site, values: PlainDict, _: bytes | None) -> Answered:
-    """Take the centre's verdicts; answer at an offer, or when the wait is over."""
-    ask = SyncAsk.from_dict(values)
+def sync(site: Site, call: Call, _: bytes | None) -> Answered:
+    """Note which release is the newest and take the centre's verdicts.
+
+    The answer is given at an offer, or when the wait is over.
+    """
+    ask = SyncAsk.from_dict(call.values)
+    held = ReleaseStore(site.home).held()
+    note_newest(
+        site.home,
+        ask.newest_release,
+        stated=call.created,
+        held=held.version if held else 0,
+    )
     outbox = Outbox(site.home)
     for verdict in ask.verdicts:
         if _settled_request(site, verdict):
@@ -85,9 +96,9 @@ def sync(site: Site, values: PlainDict, _: bytes | None) -> Answered:
     return answer.to_dict(), None
 
 
-def collect(site: Site, values: PlainDict, _: bytes | None) -> Answered:
-    """Hand over a bundle or a statement, as it was signed; asked again, do so again."""
-    ask = CollectAsk.from_dict(values)
+def collect(site: Site, call: Call, _: bytes | None) -> Answered:
+    """Hand over a bundle or a statement, as it was signed; as often as requested."""
+    ask = CollectAsk.from_dict(call.values)
     request = Requests(site.home).blob(ask.digest)
     if request is not None:
         return None, request
@@ -99,7 +110,7 @@ def collect(site: Site, values: PlainDict, _: bytes | None) -> Answered:
     return None, content
 
 
-def deliver(site: Site, _: PlainDict, blob: bytes | None) -> Answered:
+def deliver(site: Site, _: Call, blob: bytes | None) -> Answered:
     """Check a release and keep it, or refuse it and keep the one held."""
     store, content = ReleaseStore(site.home), blob or b""
     welcome = read_welcome(site.home)
@@ -122,9 +133,9 @@ def deliver(site: Site, _: PlainDict, blob: bytes | None) -> Answered:
     return DeliverAnswer(True, "", facts.version).to_dict(), None
 
 
-def tune(site: Site, values: PlainDict, _: bytes | None) -> Answered:
+def tune(site: Site, call: Call, _: bytes | None) -> Answered:
     """Tune this site's concept and put it into the outbox, where the site allows it."""
-    ask = TuneAsk.from_dict(values)
+    ask = TuneAsk.from_dict(call.values)
     error, later = "", False
     try:
         from mos_client.federation.orders import allowed_tuning, tune_into_outbox
@@ -226,7 +237,7 @@ def site_app(find_site: SiteFinder) -> ClientApp:
             call = take_call(site.home, envelope, blob, at)
             site.home.flower.mkdir(parents=True, exist_ok=True)
             (site.home.flower / HEARD_FILE).touch()
-            values, back = action(site, call.values, blob)
+            values, back = action(site, call, blob)
             key = site.home.signing_key()
             answer = sign_answer(call, values, back, key=key)
             return Message(to_records(answer, back), reply_to=message)

@@ -52,7 +52,7 @@ class SamplingPlan:
     device: torch.device
     dtype: torch.dtype
     notes: tuple[str, ...]
-    """What is drawn and yet has no effect, or next to none."""
+    """What speaks against the model, and what has no effect, or next to none."""
 
     def text(self, first: int, last: int) -> str | None:
         """What a file of the pictures `first` to `last` says of their making."""
@@ -101,7 +101,7 @@ def plan(request: SampleRequest, base: Base | None = None) -> SamplingPlan:
         paths,
         device,
         dtype,
-        notes,
+        (*model.warnings, *notes),
     )
     _check_files(made)
     return made

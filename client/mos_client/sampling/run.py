@@ -55,7 +55,7 @@ class Sampled:
     """Files written: one of each picture, or the sheet."""
 
     notes: tuple[str, ...]
-    """What was drawn and yet has no effect, or next to none."""
+    """See `SamplingPlan.notes`."""
 
 
 Callback = Callable[[SamplingStep], None]

@@ -10,6 +10,7 @@ HOME/
     counter           the highest counter ever given to a bundle
     welcome           what the centre answered to the enrolment
     centre-keys       the centre's signing keys, one a line, the present one last
+    newest-release    which release is the newest, as the centre last stated
     policy.toml       what the centre may ask this site to tune
     calls/            the centre's calls that were acted on, until they expire
     requests/         withdrawals, and a change of key, that wait for the centre
@@ -17,7 +18,8 @@ HOME/
     outbox/refused/   bundles that the centre refused, each with its reason
     sent/             bundles that the centre accepted
     withdrawn/        bundles that this site took back
-    releases/0001.*   releases received; `keep` says how many are kept
+    releases/0001.*   releases received; `keep` says how many are kept, `expired`
+                      what becomes of expired ones
     flower/           Flower's disposable state
     studio/           pictures, layouts and uploads of `mos-client studio`
 """
@@ -167,6 +169,11 @@ class SiteHome:
     def old_keys_path(self) -> Path:
         """Public keys of this site that came before, hexadecimal digits."""
         return self.folder / "old-keys"
+
+    @property
+    def newest_path(self) -> Path:
+        """Which release is the newest, as the centre last stated; not secret."""
+        return self.folder / "newest-release"
 
     @property
     def centre_keys_path(self) -> Path:

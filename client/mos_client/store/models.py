@@ -26,6 +26,9 @@ class OpenedModel:
     """{"sha256": [of each file's content]}, and of a release received besides
     {"release": its digest, "version": its number}; nothing for the bare base."""
 
+    warnings: tuple[str, ...] = ()
+    """What speaks against using it, a sentence each."""
+
     def check_made(self, origin: Mapping[str, Any], picture: Path) -> None:
         """Refuse to make a picture again that another model made.
 
@@ -65,8 +68,9 @@ def open_model(
     if release is not None and concepts:
         raise LayoutError("--release and --concept: give one of them, not both")
     if release is not None:
-        path, content, origin = _release(release, home)
-        return OpenedModel(_opened(FusedModel.from_bytes, path, content), origin)
+        path, content, origin, warnings = _release(release, home)
+        model = _opened(FusedModel.from_bytes, path, content)
+        return OpenedModel(model, origin, warnings)
     if not concepts:
         return OpenedModel(None, {})
     contents = [_content(path) for path in concepts]
@@ -80,17 +84,21 @@ def open_model(
         raise ConceptError(f"--concept: {error}") from error
 
 
-def _release(release: str, home: Path | None) -> tuple[Path, bytes, Mapping[str, Any]]:
+def _release(
+    release: str, home: Path | None
+) -> tuple[Path, bytes, Mapping[str, Any], tuple[str, ...]]:
+    """File, content, origin, and what speaks against using it."""
     if release != "newest" and not release.isdigit():
         content = _content(Path(release))
-        return Path(release), content, _digests([content])
+        return Path(release), content, _digests([content]), ()
     from mos_client.store.home import SiteHome
     from mos_client.store.releases import ReleaseStore
 
     store = ReleaseStore(SiteHome.open(home))
-    path, signed = store.path(release), store.read(release)
+    path, (signed, warnings) = store.path(release), store.usable(release)
     origin = {"release": signed.digest, "version": int(path.stem)}
-    return path, signed.payload, {**origin, **_digests([signed.payload])}
+    origin |= _digests([signed.payload])
+    return path, signed.payload, origin, warnings
 
 
 def _digests(contents: Sequence[bytes]) -> Mapping[str, Any]:

@@ -2,26 +2,34 @@
 
 A release is checked whole (`mos_protocol.rules.trust`) before a byte of it is stored,
 and is held once its envelope is: payload first, envelope last. The newest few are
-kept; the newest of all is never dropped, for a next one must follow on it.
+kept; the newest of all is never dropped, for a next one must follow on it. One that has
+expired stays, and `usable` warns of it or refuses it, as the site has chosen.
 """
 
 import time
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from mos_client.errors import IdentityError, StoreError
 from mos_client.store.centre_keys import centre_keys, trust
 from mos_client.store.enrolment import read_welcome
+from mos_client.store.freshness import expired, newest_stated, warnings_of
 from mos_client.store.home import SiteHome
 from mos_model.inventory import Inventory
 from mos_protocol.encoding.canonical import sha256
-from mos_protocol.errors import ProtocolError
+from mos_protocol.errors import ProtocolError, Reason, ReleaseError
 from mos_protocol.rules.at_rest import release_as_signed
 from mos_protocol.rules.trust import HeldRelease, ReleaseTrust
 from mos_protocol.signed.enrolment import Welcome
 from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
-from mos_protocol.signed.release import Release, ReleaseFacts, release_version
+from mos_protocol.signed.release import (
+    Release,
+    ReleaseFacts,
+    release_facts,
+    release_version,
+)
 from mos_runtime.files import read_whole, write_atomically
 
 KEEP_RELEASES: Final = 10
@@ -29,6 +37,17 @@ KEEP_RELEASES: Final = 10
 
 _SUFFIX: Final = ".safetensors"
 _KEEP_FILE: Final = "keep"
+_EXPIRED_FILE: Final = "expired"
+
+
+class WhenExpired(StrEnum):
+    """What becomes of a release that has expired."""
+
+    WARN = "warn"
+    """It is used, with a warning."""
+
+    REFUSE = "refuse"
+    """It is not used."""
 
 
 class ReleaseStore:
@@ -54,6 +73,16 @@ class ReleaseStore:
         """
         for version, manifest in self._manifests():
             return HeldRelease(version, sha256(manifest))
+        return None
+
+    def newest(self) -> ReleaseFacts | None:
+        """The facts of the newest release held, from its manifest; None for none.
+
+        Raises:
+            MosError: an envelope is broken.
+        """
+        for _, manifest in self._manifests():
+            return release_facts(manifest)
         return None
 
     def _manifests(self) -> Iterator[tuple[int, bytes]]:
@@ -143,6 +172,30 @@ class ReleaseStore:
             write_atomically(path, f"{max(1, number)}\n".encode())
             self._prune()
 
+    @property
+    def when_expired(self) -> WhenExpired:
+        """What becomes of an expired release: a warning, unless the site chose."""
+        path = self._home.releases / _EXPIRED_FILE
+        if not path.is_file():
+            return WhenExpired.WARN
+        text = read_whole(path, what="a setting", max_bytes=64).strip()
+        try:
+            return WhenExpired(text.decode("ascii", "replace"))
+        except ValueError as error:
+            raise StoreError(
+                f"{path}: neither warn nor refuse; `mos-client releases --expired` "
+                "writes it"
+            ) from error
+
+    def set_when_expired(self, choice: WhenExpired) -> None:
+        """Warn of expired releases, or refuse them, from now on.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        path = self._home.releases / _EXPIRED_FILE
+        write_atomically(path, f"{choice}\n".encode())
+
     def _prune(self) -> None:
         for version in self.versions()[: -self.keep]:
             self._signature(version).unlink(missing_ok=True)
@@ -196,6 +249,35 @@ class ReleaseStore:
         except ProtocolError as error:
             raise type(error)(f"{path}: {error}") from error
         return release
+
+    def usable(
+        self, version: int | str = "newest", *, now: int | None = None
+    ) -> tuple[Release, tuple[str, ...]]:
+        """A release to be used, verified, and what speaks against it.
+
+        Args:
+            version: Its number, or "newest".
+            now: Unix time, seconds; the clock's where None.
+
+        Raises:
+            ReleaseError: it has expired, and the site refuses those.
+            MosError: as of `read`.
+        """
+        release = self.read(version)
+        facts = release_facts(release.sealed().payload)
+        moment = int(time.time()) if now is None else now
+        if moment >= facts.expires and self.when_expired is WhenExpired.REFUSE:
+            raise ReleaseError(
+                Reason.EXPIRED,
+                f"{expired(facts.version, facts.expires)}. This site refuses expired "
+                "releases; `mos-client releases --expired warn` allows them",
+            )
+        return release, self.warnings(facts, now=moment)
+
+    def warnings(self, facts: ReleaseFacts, *, now: int) -> tuple[str, ...]:
+        """What speaks against using a release held, a sentence each."""
+        newest = newest_stated(self._home)
+        return warnings_of(facts.version, facts.expires, newest, now=now)
 
     def _signature(self, version: int) -> Path:
         path = self._path(version)

@@ -64,6 +64,9 @@ class Call:
     nonce: str
     """Hexadecimal; never acted on twice."""
 
+    created: int
+    """When the centre signed it, Unix time in seconds."""
+
     expires: int
     """Unix time, seconds."""
 
@@ -150,7 +153,8 @@ def open_call(
         )
     _check_blob(blob, found.blob_sha256)
     digest, nonce = sha256(sealed.payload), found.nonce.hex()
-    return Call(digest, nonce, found.expires, _from_text(found.values))
+    made = (found.created, found.expires)
+    return Call(digest, nonce, *made, _from_text(found.values))
 
 
 def sign_answer(

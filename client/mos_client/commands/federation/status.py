@@ -1,6 +1,7 @@
 """`mos-client status`: how this site stands with its centre."""
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from mos_client.commands.options import HomeOption, JsonOption
@@ -31,6 +32,8 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         console.print("a change of key waits for the centre")
     held = told["release"]
     console.print(f"release {held} is held" if held else "no release yet")
+    for warning in told["warnings"]:
+        console.print(f"note: {warning}", markup=False, soft_wrap=True)
 
 
 def _told(folder: Any) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def _told(folder: Any) -> dict[str, Any]:
     from mos_client.federation.supernode_contact import reason_of
     from mos_client.store.centre_keys import centre_keys
     from mos_client.store.enrolment import read_welcome
+    from mos_client.store.freshness import newest_stated
     from mos_client.store.home import SiteHome
     from mos_client.store.outbox import Outbox
     from mos_client.store.releases import ReleaseStore
@@ -45,7 +49,8 @@ def _told(folder: Any) -> dict[str, Any]:
 
     site = SiteHome.open(folder)
     welcome, store = read_welcome(site), ReleaseStore(site)
-    outbox, requests, held = Outbox(site), Requests(site).entries(), store.held()
+    outbox, requests = Outbox(site), Requests(site).entries()
+    facts, newest, now = store.newest(), newest_stated(site), int(time.time())
     keys = () if welcome is None else centre_keys(site, welcome)
     return {
         "site": site.name(),
@@ -62,7 +67,10 @@ def _told(folder: Any) -> dict[str, Any]:
         "refused": [entry.concept for entry in outbox.refused()],
         "withdrawals": [entry.concept for entry in requests if entry.concept],
         "key_change": any(not entry.concept for entry in requests),
-        "release": held and held.version,
+        "release": facts and facts.version,
+        "expires": facts and facts.expires,
+        "newest": newest and asdict(newest),
+        "warnings": store.warnings(facts, now=now) if facts else (),
         "releases": list(store.versions()),
     }
 

@@ -105,9 +105,10 @@ def _model(file: str, home: Path | None) -> "FusedModel":
         from mos_client.store.home import SiteHome
         from mos_client.store.releases import ReleaseStore
 
-        return FusedModel.from_bytes(
-            ReleaseStore(SiteHome.open(home)).read(file).payload
-        )
+        release, warnings = ReleaseStore(SiteHome.open(home)).usable(file)
+        for warning in warnings:
+            console.print(f"note: {warning}", markup=False, soft_wrap=True)
+        return FusedModel.from_bytes(release.payload)
     path = Path(file)
     content = read_whole(
         path, what="a concept or a release", max_bytes=_MAX_MODEL_BYTES
