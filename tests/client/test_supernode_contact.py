@@ -123,9 +123,12 @@ def test_name_that_the_network_does_not_know_is_told(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("code", "details", "words"),
     [
-        ("FAILED_PRECONDITION", '{"public": "Failed to activate SuperNode."}', "sites"),
+        ("FAILED_PRECONDITION", '{"public": "Failed to activate SuperNode."}', "copy"),
+        ("FAILED_PRECONDITION", "Failed to activate: unknown node key", "sites"),
+        ("UNAUTHENTICATED", "Invalid node ID: unknown node key", "sites"),
+        ("UNAUTHENTICATED", "Invalid node ID: revoked node key", "revoked"),
         ("UNAUTHENTICATED", "Invalid timestamp", "clock"),
-        ("UNAUTHENTICATED", "Invalid node ID", "revoked"),
+        ("UNAUTHENTICATED", "Invalid node ID", "by itself"),
         ("UNIMPLEMENTED", "Method not found!\x1b[2J", "answered UNIMPLEMENTED"),
         ("UNAVAILABLE", "x" * 5000, "cannot be reached"),
     ],

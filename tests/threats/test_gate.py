@@ -47,6 +47,7 @@ from flwr.superlink.config_loader import (
     get_objectstore_linkstate_factories,
 )
 
+from mos_client.federation.supernode_contact import why_not_connected
 from mos_server.serving.fleet_gate import GateLimits, gated_server
 
 LIMITS = GateLimits(calls_of_a_site=3, calls=8, handshake_seconds=1.0)
@@ -170,6 +171,38 @@ def test_node_that_another_site_activates(gate: Gate) -> None:
     assert told == (CODES.UNAUTHENTICATED, "a node activates itself alone")
     assert gate.standing() == before
     assert gate.north.activate() == gate.north.node
+
+
+def told_at(gate: Gate, call: Callable[[], Any]) -> str:
+    """What the people of a site read when a call of it is refused so."""
+    code, words = refusal(call)
+    return why_not_connected(code.name, words, address=gate.address, tls=True)
+
+
+def test_site_that_was_only_away_reads_nothing_of_a_revocation(gate: Gate) -> None:
+    """It crashed and its last connection counts as open; or the centre started anew."""
+    gate.north.activate()
+    before = gate.standing()
+    again = told_at(gate, gate.north.activate)
+    assert "an earlier connection of this site" in again
+    node, gate.north.node = gate.north.node, 7
+    anew = told_at(gate, gate.north.pull)
+    assert "the centre has started again" in anew
+    stranger = Site(gate.address)
+    early = told_at(gate, stranger.activate)
+    assert "Right after its start it opens to one site after the other" in early
+    stranger.channel.close()
+    assert "revoke" not in again + anew + early
+    gate.north.node = node
+    assert gate.standing() == before
+    gate.north.pull()
+
+
+def test_site_that_was_revoked_reads_it(gate: Gate) -> None:
+    gate.north.activate()
+    gate.state.delete_node(NOOP_FLWR_AID, gate.north.node)
+    for call in (gate.north.pull, gate.north.activate):
+        assert "the centre has revoked this site" in told_at(gate, call)
 
 
 def pushed(source: int, target: int, reply_to: str = "") -> Message:

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.client.grpc_rere_client.node_auth_client_interceptor import (
+    NodeAuthClientInterceptor,
+)
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.fleet_pb2_grpc import FleetStub
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from mos_client.federation.supernode_contact import reason_of
 from mos_client.store.home import SiteHome
@@ -16,7 +21,7 @@ from mos_protocol.signed.enrolment import Welcome
 from mos_runtime.flower_env import free_port
 from mos_runtime.processes import Stopping
 from mos_server.registry.home import HOME_VARIABLE
-from mos_server.registry.node_keys import openssh_form
+from mos_server.registry.node_keys import node_key, openssh_form
 from mos_server.serving.superlink import CONNECTION, SuperLink
 from mos_server.serving.tls import ensure_certificates
 from tests.support.programs import Program, processes_about
@@ -132,6 +137,33 @@ def test_centre_with_the_certificate_of_another_authority(
     other = ensure_certificates(tmp_path / "tls", ["127.0.0.1"]).ca.read_bytes()
     misled = grpc.ssl_channel_credentials(other)
     assert call(door.address, misled) is grpc.StatusCode.UNAVAILABLE
+
+
+def test_node_of_a_site_that_strangers_activate(door: Door) -> None:
+    """The site is not shut out, and nobody learns its node id."""
+    welcome = door.welcome("west")
+    door.register("west")
+    path = door.folder / "west.welcome"
+    path.write_bytes(welcome.to_bytes())
+    home = SiteHome.open(door.folder / "west")
+    before = door.nodes()
+    key = public_key_to_bytes(node_key(home.node_public_path.read_bytes()))
+    credentials = grpc.ssl_channel_credentials(welcome.ca_certificate)
+    stranger = ec.generate_private_key(ec.SECP384R1())
+    auth = NodeAuthClientInterceptor(stranger, stranger.public_key())
+    for interceptors in ([], [auth]):
+        with grpc.secure_channel(door.address, credentials) as channel:
+            stub = FleetStub(grpc.intercept_channel(channel, *interceptors))
+            request = ActivateNodeRequest(public_key=key, heartbeat_interval=1800)
+            with pytest.raises(grpc.RpcError):
+                stub.ActivateNode(request, timeout=30)
+    assert door.nodes() == before
+    program = Program("client", "join", path, "--home", home.folder)
+    try:
+        program.wait_for("connected")
+    finally:
+        program.kill()
+    assert "not-connected" not in [one["event"] for one in program.seen]
 
 
 def test_app_that_names_another_component(door: Door, tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ _MAX_DETAILS_CHARACTERS: Final = 200
 _ANSWERS: Final = frozenset({"PERMISSION_DENIED", "CANCELLED", "DEADLINE_EXCEEDED"})
 """Codes that say something of one call, and nothing of the connection."""
 
-_UNKNOWN_KEY: Final = (
-    "the centre does not let this site's node key in. Right after a crash it does "
-    "within a minute; else ask its people whether `mos-server sites` lists this site: "
-    "its request was never admitted there, the site was revoked, or a copy of this "
-    "site's home is connected (a site joins from one home at a time)"
+_STILL_CONNECTED: Final = (
+    "the centre still counts an earlier connection of this site as open. One that was "
+    "cut off ends within a minute, and this site comes back by itself; if this message "
+    "stays, a copy of this site's home is connected (a site joins from one home at a "
+    "time)"
 )
 _OTHER_HOST: Final = (
     "the certificate shown at {address} is for another host name. The centre's "
@@ -67,9 +67,20 @@ _HINTS: Final = (
         "machine's clock (by NTP), or ask the centre's people to look at theirs",
     ),
     (
+        "revoked node key",
+        "the centre has revoked this site, or registered another node key for it. Ask "
+        "its people whether `mos-server sites` lists this site",
+    ),
+    (
+        "unknown node key",
+        "the centre does not let this site's node key in. Right after its start it "
+        "opens to one site after the other, and this site comes back by itself; else "
+        "ask its people whether `mos-server sites` lists this site as active",
+    ),
+    (
         "Invalid node ID",
-        "the centre does not know this connection any more. Either it has started "
-        "anew, and this site comes back by itself, or it has revoked this site",
+        "the centre has started again and does not know this connection any more; this "
+        "site comes back by itself",
     ),
 )
 """What stands in gRPC's details, and what it means; the first that fits."""
@@ -89,8 +100,6 @@ def why_not_connected(code: str, details: str, *, address: str, tls: bool) -> st
     """
     if code in _ANSWERS:
         return ""
-    if code == "FAILED_PRECONDITION" and "activate" in details:
-        return _UNKNOWN_KEY
     if code == "UNAVAILABLE" and not tls and "Socket closed" in details:
         return (
             f"the centre at {address} does not take plain text. This site's welcome "
@@ -100,6 +109,8 @@ def why_not_connected(code: str, details: str, *, address: str, tls: bool) -> st
     for words, meaning in _HINTS:
         if words.lower() in details.lower():
             return meaning.format(address=address)
+    if code == "FAILED_PRECONDITION" and "activate" in details:
+        return _STILL_CONNECTED
     shown = details[:_MAX_DETAILS_CHARACTERS]
     said = shown if shown.isprintable() else repr(shown)
     if code == "UNAVAILABLE":

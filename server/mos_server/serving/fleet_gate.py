@@ -26,6 +26,7 @@ from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.server.superlink.fleet.grpc_rere.node_auth_server_interceptor import (
     NodeAuthServerInterceptor,
 )
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.utils import get_metadata_bytes
 
 from mos_protocol.signed.bundle import MAX_BUNDLE_BYTES
@@ -96,8 +97,9 @@ class FleetGate(grpc.ServerInterceptor):  # type: ignore[misc]
                 code, words = _Status.FAILED_PRECONDITION, "Failed to activate"
             else:
                 code, words = _Status.UNAUTHENTICATED, "Invalid node ID"
+            why = "revoked" if self._was_registered(key) else "unknown"
             return _refusal(
-                lambda context: context.abort(code, f"{words}: unknown node key")
+                lambda context: context.abort(code, f"{words}: {why} node key")
             )
         passed: list[Any] = []
 
@@ -119,6 +121,12 @@ class FleetGate(grpc.ServerInterceptor):  # type: ignore[misc]
     def _is_registered(self, key: bytes) -> bool:
         state = self._state_factory.state()
         return state.get_node_id_by_public_key(key) is not None
+
+    def _was_registered(self, key: bytes) -> bool:
+        """Whether the key was, since the SuperLink's start, and was revoked since."""
+        gone = [NodeStatus.UNREGISTERED]
+        nodes = self._state_factory.state().get_node_info(statuses=gone)
+        return any(node.public_key == key for node in nodes)
 
     def _gated(self, handler: Any, key: bytes) -> grpc.RpcMethodHandler:
         def handle(messages: Iterator[Any], context: Any) -> Any:
