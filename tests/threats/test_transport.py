@@ -1,7 +1,6 @@
 """Who may connect, and what a site runs: a real SuperLink, real sites at its door."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,61 +17,12 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from mos_client.federation.supernode_contact import reason_of
 from mos_client.store.home import SiteHome
 from mos_protocol.signed.enrolment import Welcome
-from mos_runtime.flower_env import free_port
-from mos_runtime.processes import Stopping
-from mos_server.registry.home import HOME_VARIABLE
-from mos_server.registry.node_keys import node_key, openssh_form
-from mos_server.serving.superlink import CONNECTION, SuperLink
+from mos_server.registry.node_keys import node_key
 from mos_server.serving.tls import ensure_certificates
-from tests.support.programs import Program, processes_about
-from tests.support.sites import Centre
+from tests.support.programs import Program
+from tests.threats.door import Door
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass
-class Door:
-    """A SuperLink with TLS that wants registered node keys, as `serve` starts it."""
-
-    folder: Path
-    superlink: SuperLink
-    address: str
-    centre: Centre
-
-    def welcome(self, name: str) -> Welcome:
-        """A site's, enrolled by the two files."""
-        home = SiteHome.open(self.folder / name, create=True)
-        welcome = self.centre.enrol(home, name)
-        authority = (self.folder / "tls" / "ca.crt").read_bytes()
-        return replace(welcome, address=self.address, ca_certificate=authority)
-
-    def register(self, name: str) -> None:
-        path = self.folder / f"{name}.pub"
-        key = SiteHome.open(self.folder / name).node_public_path.read_bytes()
-        path.write_bytes(openssh_form(key) + b"\n")
-        told = self.superlink.flwr("supernode", "register", str(path), CONNECTION)
-        assert told.get("node-id"), told
-
-    def nodes(self) -> list[str]:
-        """Status of every node that the SuperLink knows."""
-        told = self.superlink.flwr("supernode", "list", CONNECTION)
-        return [str(node["status"]) for node in told.get("nodes", [])]
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("door")
-    certificates = ensure_certificates(folder / "tls", ["127.0.0.1"])
-    address = f"127.0.0.1:{free_port()}"
-    words = ["--fleet-api-address", address, "--enable-supernode-auth"]
-    home = {HOME_VARIABLE: str(folder / "centre")}
-    superlink = SuperLink(folder / "flower", words, certificates=certificates, **home)
-    try:
-        superlink.wait_until_ready(Stopping())
-        yield Door(folder, superlink, address, Centre.at(folder / "centre"))
-    finally:
-        superlink.family.stop()
-    assert processes_about(folder) == []
 
 
 def refused_at(door: Door, name: str, welcome: Welcome) -> str:
