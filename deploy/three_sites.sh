@@ -8,7 +8,8 @@
 # sites keep goes to FOLDER (./out/three-sites by default), which must not exist yet.
 # Ends once every site holds the release of all three concepts, and has checked it; no
 # process and no namespace is left, however it ends. BASE, STEPS, PORT, BIN and
-# SECONDS_AT_MOST may be set; NAMESPACES=no does without them.
+# SECONDS_AT_MOST may be set; NAMESPACES=no does without them. FRONT=nginx puts nginx
+# with deploy/front.conf before the centre, which then listens on loopback alone.
 set -euo pipefail
 
 pictures=${1:?usage: deploy/three_sites.sh PICTURES [FOLDER]}
@@ -74,9 +75,23 @@ else
 fi
 
 mkdir -p "$folder"
-(at centre "$bin/mos-server" serve --home "$folder/centre" --address "$host:$port" \
-  --base "$base" --fuse-after 5) &
+listen="$host:$port"
+[ -z "${FRONT:-}" ] || listen="127.0.0.1:$((port + 1))"
+(at centre "$bin/mos-server" serve --home "$folder/centre" --address "$listen" \
+  --host "$host" --base "$base" --fuse-after 5) &
 running+=($!)
+if [ -n "${FRONT:-}" ]; then
+  while [ ! -e "$folder/centre/tls/server.key" ]; do
+    kill -0 "${running[0]}" 2>/dev/null || { echo "the centre ended" >&2; exit 1; }
+    sleep 0.2
+  done
+  home=$(cd "$folder/centre" && pwd)
+  sed -e "s|@HOME@|$home|g; s|@LISTEN@|$host:$port|g; s|@SUPERLINK@|$listen|g" \
+    "$(dirname "$0")/front.conf" > "$home/front.conf"
+  "$FRONT" -t -c "$home/front.conf"
+  (at centre "$FRONT" -c "$home/front.conf" -g "daemon off;") &
+  running+=($!)
+fi
 
 for number in 1 2 3; do
   site="site-$number"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,9 +42,16 @@ def namespaces() -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+NEEDS_NGINX = pytest.mark.skipif(
+    not Path(NGINX).exists(), reason="nginx is not installed"
+)
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("front", ["", pytest.param(NGINX, marks=NEEDS_NGINX)])
 def test_three_sites_share_a_release_over_tls_and_leave_nothing_behind(
-    tmp_path: Path,
+    tmp_path: Path, front: str
 ) -> None:
     base = save_tiny_sd(tmp_path / "base")
     (base / "mos_defaults.json").write_text(json.dumps(QUICK))
@@ -51,7 +59,8 @@ def test_three_sites_share_a_release_over_tls_and_leave_nothing_behind(
         folder = save_pictures(tmp_path / "pictures" / name, side=16)
         (folder / "concept.toml").write_text('class_word = "dog"')
     before, out = namespaces(), tmp_path / "out"
-    done = run(tmp_path / "pictures", out, BASE=base, STEPS=2, PORT=free_port())
+    given = {"BASE": base, "STEPS": 2, "PORT": free_port(), "FRONT": front}
+    done = run(tmp_path / "pictures", out, **given)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "network namespace" in done.stdout
     payloads = set()
