@@ -5,6 +5,7 @@ every command line in these files is one that our commands take, and that the co
 are what the threat model says of them.
 """
 
+import ast
 import re
 import shlex
 import tomllib
@@ -214,3 +215,31 @@ def test_unit_keeps_its_home_where_it_may_write(path: Path) -> None:
 def test_container_is_given_the_time_that_stopping_takes(service: str) -> None:
     grace = str(SERVICES[service]["stop_grace_period"])
     assert float(grace.removesuffix("s")) > 2 * GRACE_SECONDS
+
+
+PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.clientapp.typing", "flwr.serverapp")
+
+
+def flower_modules(path: Path) -> set[str]:
+    """Modules of Flower that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+    return {name for name in found if name.split(".")[0] in ("flwr", "uvicorn")}
+
+
+def test_every_module_that_uses_flowers_internals_is_in_the_decision() -> None:
+    """To move to another version, ADR 0001 alone has to be read."""
+    decision = (DEPLOY / "docs" / "adr" / "0001-flower-1-39.md").read_text()
+    packages = [ROOT / name for name in ("client", "server", "protocol", "shared")]
+    users = {
+        str(path.relative_to(package))
+        for package in (*packages, DEPLOY / "lab")
+        for path in package.rglob("*.py")
+        if flower_modules(path) - set(PUBLIC)
+    }
+    assert users
+    assert [name for name in sorted(users) if f"`{name}`" not in decision] == []
