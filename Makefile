@@ -7,9 +7,11 @@ PIP_FLAGS ?=
 # Where the demo writes, and its further options, for instance --open.
 OUT ?= out/demo
 DEMO_FLAGS ?=
+# Options of the studio, for instance --open or --port 8700.
+STUDIO_FLAGS ?=
 GPU_FLAGS ?=
 
-.PHONY: setup demo test test-slow test-faults check bench gpu-check docs coverage format proto clean
+.PHONY: setup demo studio test test-slow test-faults check bench gpu-check docs coverage format proto clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +29,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt $(PROJECTS:%=%/pyproject.toml)
 
 demo: setup
 	@$(BIN)/mos-lab demo --out $(OUT) $(DEMO_FLAGS)
+
+# The page to draw and tune, on the release that the demo made.
+studio: setup
+	@test -d $(OUT)/federation/sites/studio \
+	  || { echo "no demo in $(OUT) yet; run: make demo"; exit 2; }
+	@$(BIN)/mos-client studio --home $(OUT)/federation/sites/studio $(STUDIO_FLAGS)
 
 test: setup
 	@$(BIN)/python -m pytest -m "not slow"

@@ -341,11 +341,6 @@ function endStroke() {
 
 function keys(event) {
   const region = D.chosen();
-  if (S.poly && event.key === "Enter") {
-    closePolygon();
-    event.preventDefault();
-    return;
-  }
   if (!region) return;
   const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
     event.key
@@ -403,6 +398,11 @@ function shortcuts(event) {
     event.preventDefault();
     D.duplicate(D.view.chosen);
     focusChosen();
+    return;
+  }
+  if (S.poly && event.key === "Enter" && !typing) {
+    event.preventDefault();
+    closePolygon();
     return;
   }
   if (event.key === "Escape" && S.poly) {

@@ -48,6 +48,13 @@ def demo(
         )
     for name, share in result.kept.items():
         console.print(f"<{name}> keeps {share:.0%} of its change", markup=False)
+    home = max((out / FEDERATION_FOLDER / "sites").iterdir())
+    console.print(
+        f"`make studio` opens a page to draw with this release, or: mos-client studio "
+        f"--open --home {home}",
+        markup=False,
+        soft_wrap=True,
+    )
     if json:
         print_json(result.to_dict())
     else:
