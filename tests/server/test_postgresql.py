@@ -12,14 +12,20 @@ import pytest
 from sqlalchemy import create_engine
 
 from mos_client.store.home import SiteHome
+from mos_model.base import load_base
 from mos_protocol.errors import AdmissionError
 from mos_protocol.rules.admission import Admission
+from mos_protocol.signed.keys import save_key
+from mos_runtime.files import private_folder
 from mos_server.commands.init import init
 from mos_server.errors import RegistryError
+from mos_server.federation.publishing import publish
+from mos_server.fusion import FusionSettings
 from mos_server.registry.database import Database
 from mos_server.registry.home import DATABASE_VARIABLE, CentreHome
 from mos_server.registry.quotas import Quota
 from mos_server.registry.registry import Registry
+from tests.support.bases import save_tiny_sd
 from tests.support.sites import NOW, Centre, signed
 
 
@@ -170,3 +176,30 @@ def test_database_named_at_init_is_every_commands(server: str, tmp_path: Path) -
     assert centre.database_url_path.stat().st_mode & 0o777 == 0o600
     assert Registry(centre).membership.sites() == ()
     assert not centre.database_path.exists()
+
+
+def test_same_bundles_give_the_same_release_as_in_sqlite(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(str(save_tiny_sd(tmp_path / "base")))
+    settings = FusionSettings(steps=1, scenes=("",), prior_subjects=("dog",))
+    one = Centre.at(tmp_path / "sqlite", base.inventory)
+    other_home = CentreHome(tmp_path / "postgresql")
+    private_folder(other_home.folder, ours=False)
+    save_key(other_home.signing_key_path, one.home.signing_key())
+    with monkeypatch.context() as patch:
+        patch.setenv(DATABASE_VARIABLE, server)
+        other = Centre.at(other_home.folder, base.inventory)
+    for name, concept in (("north", "rex"), ("south", "bolt")):
+        site = SiteHome.open(tmp_path / name, create=True)
+        bundle = signed(site, base.inventory, concept, site=name).to_bytes()
+        for centre in (one, other):
+            centre.enrol(site, name)
+            assert centre.desk.receive(bundle, now=NOW).accepted
+    releases = [
+        publish(centre.home, centre.registry, base, now=NOW, settings=settings)
+        for centre in (one, other)
+    ]
+    assert releases[0] is not None
+    assert releases[0] == releases[1]
+    assert not other_home.database_path.exists()
