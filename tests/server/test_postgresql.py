@@ -123,9 +123,13 @@ def test_quota_holds_while_bundles_arrive_at_once(
         for number in range(6)
     ]
 
+    registries = [Registry(centre.home) for _ in coming]
+    together = threading.Barrier(len(coming))
+
     def accept(number: int) -> None:
         try:
-            Registry(centre.home).bundles.accept(coming[number], NOW)
+            together.wait()
+            registries[number].bundles.accept(coming[number], NOW)
             accepted.append(number)
         except AdmissionError:
             pass
