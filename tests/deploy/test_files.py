@@ -228,7 +228,7 @@ def flower_modules(path: Path) -> set[str]:
             found.add(node.module)
         elif isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
-    return {name for name in found if name.split(".")[0] in ("flwr", "uvicorn")}
+    return {name for name in found if name.split(".")[0] == "flwr"}
 
 
 def test_every_module_that_uses_flowers_internals_is_in_the_decision() -> None:

@@ -17,6 +17,13 @@ def init(
     passphrase_file: Annotated[
         Path | None, typer.Option(help="Encrypt the private keys with what it holds.")
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="postgresql+psycopg://USER@HOST/DATABASE for the registry (default: a "
+            "SQLite file in the home)."
+        ),
+    ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -25,6 +32,8 @@ def init(
     What is there already stays. `serve` and `admit` do the same by themselves.
     """
     from mos_protocol.signed.keys import use_passphrase_file
+    from mos_runtime.files import write_atomically
+    from mos_server.registry.database import Database, checked_url
     from mos_server.registry.home import CentreHome
     from mos_server.serving.tls import (
         authority_fingerprint,
@@ -33,7 +42,11 @@ def init(
     )
 
     use_passphrase_file(passphrase_file)
+    url = checked_url(database) if database else ""
     centre = CentreHome.open(home, create=True)
+    if url:
+        Database(url, lock=centre.folder / ".lock")  # it can be used, or is refused
+        write_atomically(centre.database_url_path, f"{url}\n".encode(), mode=0o600)
     ensure_certificates(centre.tls, host or [])
     told = {
         "home": str(centre.folder),

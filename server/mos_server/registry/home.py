@@ -3,6 +3,7 @@
 HOME/
     centre.key            the centre's Ed25519 signing key, mode 0600
     endorsements/         how each earlier signing key named the next one
+    database              URL of the registry, where it is not registry.sqlite
     registry.sqlite       sites, bundles, refusals, releases
     blobs/<sha256>        every admitted bundle, by the digest of its content
     refused/<sha256>.*    bundles refused, each with its reason
@@ -21,11 +22,12 @@ from typing import Final
 import platformdirs
 
 from mos_protocol.signed.keys import SigningKey, load_key, save_key
-from mos_runtime.files import private_folder
+from mos_runtime.files import private_folder, read_whole
 from mos_runtime.locking import locked
 from mos_server.errors import CentreError
 
 HOME_VARIABLE: Final = "MOS_CENTRE_HOME"
+DATABASE_VARIABLE: Final = "MOS_CENTRE_DATABASE"
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,24 @@ class CentreHome:
     def database_path(self) -> Path:
         """The registry's SQLite file."""
         return self.folder / "registry.sqlite"
+
+    @property
+    def database_url_path(self) -> Path:
+        """The URL of the registry's database, where `init --database` set one."""
+        return self.folder / "database"
+
+    @property
+    def database_url(self) -> str:
+        """Where the registry is: `$MOS_CENTRE_DATABASE`, as `init` set it, or SQLite.
+
+        Raises:
+            StorageError: the file that names it cannot be read.
+        """
+        named = os.environ.get(DATABASE_VARIABLE, "")
+        if not named and self.database_url_path.exists():
+            content = read_whole(self.database_url_path, what="the database's URL")
+            named = content.decode(errors="replace").strip()
+        return named or f"sqlite:///{self.database_path}"
 
     @property
     def blobs(self) -> Path:

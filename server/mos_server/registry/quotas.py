@@ -181,4 +181,4 @@ def _kept_bytes(session: Session, keys: Collection[str], *, without: str = "") -
             BundleRow.state.in_(STANDING) & (BundleRow.concept != without),
         ),
     )
-    return session.scalar(total) or 0
+    return int(session.scalar(total) or 0)  # a Decimal in PostgreSQL

@@ -120,7 +120,7 @@ def keep_aside(folder: Path, content: bytes, reason: str, text: str) -> str:
         return ""
     path = folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
     # The reason first, so that no bundle ever lies there without one.
-    write_atomically(_reason_path(path), f"{reason}: {text}\n".encode())
+    write_atomically(_reason_path(path), f"{reason}: {text}\n".encode(errors="replace"))
     try:
         write_atomically(path, content)
     except BaseException:

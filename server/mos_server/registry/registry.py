@@ -29,7 +29,7 @@ class Registry:
             StorageError: the home cannot be written.
         """
         self.home = home
-        database = Database(home.database_path, lock=home.folder / ".lock")
+        database = Database(home.database_url, lock=home.folder / ".lock")
         self.membership = Membership(database)
         self.bundles = Bundles(home.blobs, database)
         self.quarantine = Quarantine(database)

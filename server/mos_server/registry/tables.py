@@ -1,8 +1,9 @@
 """The registry's tables, typed."""
 
-from typing import Final
+from typing import Any, ClassVar, Final
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, Integer, String, TypeDecorator
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 SCHEMA_VERSION: Final = 4
@@ -33,8 +34,33 @@ RELEASED: Final = "released"
 """In place of a reason: the operator let the bundle out of quarantine."""
 
 
+class _Text(TypeDecorator[str]):
+    """Text that may come from strangers, ordered by its code points.
+
+    PostgreSQL takes no NUL, neither database takes half a surrogate pair.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        collation = "C" if dialect.name == "postgresql" else None
+        return dialect.type_descriptor(String(collation=collation))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        whole = value.encode("utf-8", "replace").decode("utf-8")
+        return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class Table(DeclarativeBase):
-    """What all tables share."""
+    """What all tables share: 64-bit numbers, text ordered by its code points."""
+
+    type_annotation_map: ClassVar[dict[type, Any]] = {
+        int: BigInteger().with_variant(Integer, "sqlite"),
+        str: _Text(),
+    }
 
 
 class SiteRow(Table):
