@@ -37,7 +37,8 @@ studio: setup
 	@$(BIN)/mos-client studio --home $(OUT)/federation/sites/studio $(STUDIO_FLAGS)
 
 test: setup
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 \
+	  --dist loadfile
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m "slow and not faults"
