@@ -5,11 +5,12 @@
 """
 
 from mos_pages.entry import PAGE, TooLargeError, body, new_app
-from mos_pages.guard import Guard, Keys, refused
+from mos_pages.guard import Access, Guard, Keys, refused
 from mos_pages.serving import Page, serve
 
 __all__ = [
     "PAGE",
+    "Access",
     "Guard",
     "Keys",
     "Page",

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from mos_pages.guard import Keys, refused
+from mos_pages.guard import Access, Keys, refused
 from mos_runtime.errors import MosError
 
 PAGE: Final = Path(__file__).parent / "page"
@@ -38,8 +38,8 @@ def new_app(
     """A page's application without its API: the page, the way in, errors.
 
     Args:
-        folder: `index.html`, in which `{{token}}` becomes the page's token, and what
-            it loads.
+        folder: `index.html`, in which `{{token}}` becomes the page's token, "" for
+            viewers, and what it loads.
         keys: Who may come in.
         lifespan: What starts and ends with the server.
         statuses: HTTP status by the kind of error; 400 for others.
@@ -49,10 +49,12 @@ def new_app(
     _add_login(app, keys)
 
     @app.get("/")
-    def index() -> Response:
+    def index(request: Request) -> Response:
         text = (folder / "index.html").read_text("utf-8")
-        response = HTMLResponse(text.replace("{{token}}", html.escape(keys.page)))
-        keys.set_cookie(response)
+        access: Access = request.state.access
+        token = keys.page if access is Access.ALL else ""
+        response = HTMLResponse(text.replace("{{token}}", html.escape(token)))
+        keys.set_cookie(response, access)
         return response
 
     app.mount("/shared", StaticFiles(directory=PAGE))
@@ -111,5 +113,5 @@ def _add_login(app: FastAPI, keys: Keys) -> None:
         if not right:
             return form("Wrong password.", 401)
         response = RedirectResponse("/", status_code=303)
-        keys.set_cookie(response)
+        keys.set_cookie(response, keys.by_password)
         return response

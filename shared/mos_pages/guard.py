@@ -3,9 +3,10 @@
 1. The Host header names this server: a foreign name that resolves to this machine (DNS
    rebinding) is refused. An Origin header, where there is one, names it too.
 2. A session: the cookie that the token in the address, or the password, was exchanged
-   for. It is HttpOnly and SameSite=Strict.
+   for. It is HttpOnly and SameSite=Strict. Where a page has viewers, a second address
+   and the password give a session that only reads.
 3. A request that changes something also brings the page's own token in a header, which
-   other sites can neither read nor send: there is no CORS.
+   other sites can neither read nor send: there is no CORS. A viewer's page has none.
 4. Every answer forbids scripts, styles and connections but this server's own.
 """
 
@@ -15,6 +16,7 @@ import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -66,6 +68,13 @@ _MOST_GUESSES: Final = 5
 _GUESSES_SECONDS: Final = 60.0
 
 
+class Access(Enum):
+    """What whoever was let in may do."""
+
+    ALL = "all"
+    READING = "reading"
+
+
 @dataclass
 class Keys:
     """One run of a server: what it is called, where it is, and its secrets."""
@@ -79,13 +88,23 @@ class Keys:
     host: str = "127.0.0.1"
     port: int = 0
     password: str | None = None
-    """Opens the page without the address's token; None where nothing but it does."""
+    """Opens the page without the address's token, for viewers alone where there are
+    any; None where nothing but a token does."""
+
+    viewers: bool = False
+    """Whether a second address opens the page to those who only read."""
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """In the address that the command prints."""
 
     session: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """In the cookie."""
+
+    viewing_token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    """In the address for viewers."""
+
+    viewing_session: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    """In a viewer's cookie."""
 
     page: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     """In the page, and in the header of every request that changes something."""
@@ -98,11 +117,24 @@ class Keys:
         return f"mos_page_{self.port}"
 
     @property
+    def viewing_cookie(self) -> str:
+        """The name of a viewer's cookie."""
+        return f"{self.cookie}_view"
+
+    @property
     def address(self) -> str:
         """The address to open, with the token."""
+        return self._address(self.token)
+
+    @property
+    def viewing_address(self) -> str:
+        """The address to open for those who only read."""
+        return self._address(self.viewing_token)
+
+    def _address(self, token: str) -> str:
         shown = "127.0.0.1" if self.host in _ANY else self.host
         shown = f"[{shown}]" if ":" in shown else shown
-        return f"http://{shown}:{self.port}/?token={self.token}"
+        return f"http://{shown}:{self.port}/?token={token}"
 
     def is_here(self, host: str) -> bool:
         """Whether a Host header names this server."""
@@ -120,9 +152,27 @@ class Keys:
         scheme, _, host = origin.partition("://")
         return scheme in ("http", "https") and self.is_here(host)
 
-    def opens(self, token: str) -> bool:
-        """Whether it is the address's token."""
-        return _same(token, self.token)
+    def opens(self, token: str) -> Access | None:
+        """What an address's token opens."""
+        if _same(token, self.token):
+            return Access.ALL
+        if self.viewers and _same(token, self.viewing_token):
+            return Access.READING
+        return None
+
+    def inside(self, cookies: Mapping[str, str]) -> Access | None:
+        """What a browser's cookies open."""
+        if _same(cookies.get(self.cookie, ""), self.session):
+            return Access.ALL
+        viewing = cookies.get(self.viewing_cookie, "")
+        if self.viewers and _same(viewing, self.viewing_session):
+            return Access.READING
+        return None
+
+    @property
+    def by_password(self) -> Access:
+        """What the password opens."""
+        return Access.READING if self.viewers else Access.ALL
 
     def is_password(self, given: str, now: float) -> bool | None:
         """Whether it is the password; None after too many wrong ones in a minute."""
@@ -134,11 +184,12 @@ class Keys:
         self._guesses.append(now)
         return False
 
-    def set_cookie(self, response: Response) -> None:
+    def set_cookie(self, response: Response, access: Access) -> None:
         """Let a browser in."""
-        response.set_cookie(
-            self.cookie, self.session, httponly=True, samesite="strict", path="/"
-        )
+        name, session = self.cookie, self.session
+        if access is Access.READING:
+            name, session = self.viewing_cookie, self.viewing_session
+        response.set_cookie(name, session, httponly=True, samesite="strict", path="/")
 
 
 class Guard:
@@ -176,22 +227,34 @@ class Guard:
         path, reading = scope["path"], scope["method"] in _READING
         if path == "/login" or path.startswith(_OPEN):
             return None
-        cookies = cookie_parser(headers.get("cookie", ""))
-        inside = _same(cookies.get(keys.cookie, ""), keys.session)
-        if path == "/" and reading and not inside:
-            return self._way_in(scope)
-        if not inside:
+        inside = keys.inside(cookie_parser(headers.get("cookie", "")))
+        if path == "/" and reading:
+            # A token in the address decides, whatever else this browser has opened.
+            inside = self._by_token(scope) or inside
+            if inside is None:
+                return self._no_way_in(scope)
+        if inside is None:
             return refused(401, self._old_token())
-        if not reading and not _same(headers.get(TOKEN_HEADER, ""), keys.page):
+        scope.setdefault("state", {})["access"] = inside
+        if reading:
+            return None
+        if inside is Access.READING:
+            return refused(
+                403,
+                "this page only reads; open the operator's address that "
+                f"`{keys.command}` gave",
+            )
+        if not _same(headers.get(TOKEN_HEADER, ""), keys.page):
             return refused(403, f"the header {TOKEN_HEADER} is wrong; reload the page")
         return None
 
-    def _way_in(self, scope: Scope) -> Response | None:
-        """What a browser gets that has no session: the page, the login, or a reason."""
-        tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        if any(self._keys.opens(each) for each in tokens):
-            return None
-        if self._keys.password is not None and not tokens:
+    def _by_token(self, scope: Scope) -> Access | None:
+        """What the address's token opens."""
+        return next(filter(None, map(self._keys.opens, _tokens(scope))), None)
+
+    def _no_way_in(self, scope: Scope) -> Response:
+        """What a browser gets that has no session: the login, or a reason."""
+        if self._keys.password is not None and not _tokens(scope):
             return Response(status_code=303, headers={"Location": "/login"})
         return HTMLResponse(
             _REFUSAL.format(
@@ -211,6 +274,10 @@ class Guard:
 def refused(status: int, reason: str) -> Response:
     """One line of JSON that says why."""
     return JSONResponse({"error": reason}, status_code=status)
+
+
+def _tokens(scope: Scope) -> list[str]:
+    return parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
 
 
 def _same(given: str, wanted: str) -> bool:

@@ -36,6 +36,9 @@ class Page:
     password: str | None = None
     """What other machines' browsers are let in with."""
 
+    viewers: bool = False
+    """Whether there is a second address, for those who only read."""
+
     def __post_init__(self) -> None:
         """Refuse to listen to other machines without a password.
 
@@ -54,7 +57,7 @@ def serve(
     app_of: Callable[[Keys], Application],
     *,
     lock: Path,
-    ready: Callable[[str], None],
+    ready: Callable[[Keys], None],
 ) -> None:
     """Serve until Ctrl-C.
 
@@ -62,7 +65,7 @@ def serve(
         page: Where, and to whom.
         app_of: Makes the application, guarded by the keys it is given.
         lock: A file that one server at a time holds.
-        ready: Called with the address to open, once it can be opened.
+        ready: Called with the addresses to open, once they can be opened.
 
     Raises:
         PageError: the address is taken, or another server holds the lock.
@@ -73,7 +76,9 @@ def serve(
             _bound(page.host, page.port) as listening,
         ):
             port = listening.getsockname()[1]
-            keys = Keys(page.title, page.command, page.host, port, page.password)
+            keys = Keys(
+                page.title, page.command, page.host, port, page.password, page.viewers
+            )
             config = uvicorn.Config(
                 app_of(keys),
                 log_level="warning",
@@ -81,7 +86,7 @@ def serve(
                 server_header=False,
                 timeout_graceful_shutdown=5,
             )
-            ready(keys.address)
+            ready(keys)
             uvicorn.Server(config).run(sockets=[listening])
     except HeldError as error:
         raise PageError(

@@ -194,3 +194,59 @@ def test_other_machines_need_a_password(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_loopback_needs_none(host: str) -> None:
     assert Page("Studio", "mos-client studio", host, 0).password is None
+
+
+def view(client: TestClient, keys: Keys) -> str:
+    """Open the address for those who only read; the page they get."""
+    keys.viewers = True
+    answer = client.get(f"/?token={keys.viewing_token}")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_viewers_read_and_their_page_has_no_token_to_change_anything_with(
+    client: TestClient, keys: Keys
+) -> None:
+    assert view(client, keys) == "<meta content=''>"
+    assert client.get("/api/secret").json() == {"secret": 1}
+    assert client.get("/").text == "<meta content=''>"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_viewer_changes_nothing_even_with_the_pages_token(
+    client: TestClient, keys: Keys, changes: list[bytes], method: str
+) -> None:
+    view(client, keys)
+    headers = {"X-Page-Token": keys.page, "Origin": HERE}
+    answer = client.request(method, "/api/change", headers=headers, content=b"x")
+    assert answer.status_code == 403
+    assert "only reads" in answer.json()["error"]
+    assert not changes
+
+
+def test_address_decides_what_a_browser_with_both_cookies_gets(
+    client: TestClient, keys: Keys
+) -> None:
+    view(client, keys)
+    let_in(client, keys)
+    assert client.get("/").text == f"<meta content='{keys.page}'>"
+    assert view(client, keys) == "<meta content=''>"
+
+
+def test_without_viewers_their_token_and_cookie_open_nothing(
+    client: TestClient, keys: Keys
+) -> None:
+    assert client.get(f"/?token={keys.viewing_token}").status_code == 401
+    client.cookies.set(keys.viewing_cookie, keys.viewing_session)
+    assert client.get("/api/secret").status_code == 401
+
+
+def test_password_of_a_page_with_viewers_only_reads(
+    client: TestClient, keys: Keys, changes: list[bytes]
+) -> None:
+    keys.viewers, keys.password = True, "sesame"
+    assert client.post("/login", data={"password": "sesame"}).status_code == 303
+    assert client.get("/").text == "<meta content=''>"
+    headers = {"X-Page-Token": keys.page}
+    assert client.post("/api/change", headers=headers, content=b"x").status_code == 403
+    assert not changes

@@ -38,15 +38,15 @@ def studio(
     """Serve a page on this machine to draw layouts, sample, and tune concepts."""
     from mos_client.studio import Studio
     from mos_client.studio.app import studio_app
-    from mos_pages import Page, serve
+    from mos_pages import Keys, Page, serve
 
-    def ready(address: str) -> None:
-        console.print(f"studio: {address}", markup=False, soft_wrap=True)
+    def ready(keys: Keys) -> None:
+        console.print(f"studio: {keys.address}", markup=False, soft_wrap=True)
         console.print("Ctrl-C stops it; queued pictures are kept", markup=False)
         if open_:
             import webbrowser
 
-            webbrowser.open(address)
+            webbrowser.open(keys.address)
 
     page = Page("Studio", "mos-client studio", host, port, password or None)
     studio = Studio(home, base=base, device=device, precision=precision)
