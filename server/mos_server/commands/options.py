@@ -18,3 +18,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="`auto`, `cpu`, `cuda`, `cuda:1` or `mps`.")
 ]
+
+
+def site_and_concept(name: str) -> tuple[str, str]:
+    """Both parts of SITE/CONCEPT.
+
+    Raises:
+        RegistryError: it is written otherwise.
+    """
+    from mos_server.errors import RegistryError
+
+    site, slash, concept = name.partition("/")
+    if not slash:
+        raise RegistryError(f"{name}: write it as SITE/CONCEPT")
+    return site, concept

@@ -1,5 +1,6 @@
-"""`mos-server quarantine`: what the gate held, and the operator's decision on it."""
+"""`mos-server quarantine`: what is held, and the operator's decision on it."""
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mos_runtime.console import console, print_json
-from mos_server.commands.options import HomeOption, JsonOption
+from mos_server.commands.options import HomeOption, JsonOption, site_and_concept
 
 if TYPE_CHECKING:
     from mos_server.registry.records import LeftOutRecord
@@ -18,7 +19,8 @@ NameArgument = Annotated[
 ]
 
 app = typer.Typer(
-    help="List, inspect, release or refuse what the gate held.", no_args_is_help=True
+    help="Hold concepts; list, inspect, release or refuse what is held.",
+    no_args_is_help=True,
 )
 
 
@@ -48,6 +50,20 @@ def show(name: NameArgument, home: HomeOption = None, json: JsonOption = False) 
         return
     for key in ("concept", "digest", "reason", "pictures", "figures"):
         console.print(f"{key}: {facts[key]}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def hold(
+    name: Annotated[
+        str, typer.Argument(metavar="SITE/CONCEPT", help="A concept that is fused.")
+    ],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Leave a concept out of the next release, until it is released or refused."""
+    registry = _registry(home)
+    registry.bundles.hold(*site_and_concept(name), int(time.time()))
+    _say(registry.quarantine.named(name), "held", json=json)
 
 
 @app.command()

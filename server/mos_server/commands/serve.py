@@ -3,10 +3,9 @@
 import json as json_format
 import sys
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -74,6 +73,7 @@ def serve(
     from mos_runtime.processes import stopping_on_signals
     from mos_server.registry.home import CentreHome
     from mos_server.serving.supervising import ServeSettings, serve_centre
+    from mos_server.serving.wording import line_of
 
     settings = ServeSettings(
         address,
@@ -98,11 +98,11 @@ def serve(
 
     def tell(event: "Event") -> None:
         if json:
-            words = {"event": event.kind, **event.facts}
-            sys.stdout.write(json_format.dumps(words, sort_keys=True) + "\n")
+            told = {"event": event.kind, **event.facts}
+            sys.stdout.write(json_format.dumps(told, sort_keys=True) + "\n")
             sys.stdout.flush()
-        elif event.kind in _LINES:
-            _say(_LINES[event.kind](event))
+        elif words := line_of(event):
+            _say(words)
 
     with stopping_on_signals() as stopping, line or nullcontext():
         serve_centre(
@@ -114,64 +114,6 @@ def serve(
         )
     if not json:
         _say("stopped")
-
-
-_LINES: Final[dict[str, Callable[["Event"], str]]] = {
-    "monitored": lambda event: (
-        f"http://127.0.0.1:{event.facts['port']}/healthz and /metrics"
-    ),
-    "listening": lambda event: f"sites may connect to {event.facts['address']}",
-    "serving": lambda _: "ready",
-    "restarting": lambda event: f"starting anew: {event.facts['reason']}",
-    "resubmitting": lambda event: f"a new run: {event.facts['reason']}",
-    "crashed": lambda event: f"the run crashed: {event.facts['reason']}",
-    "door-open": lambda event: f"{event.facts['site']} may connect",
-    "door-shut": lambda event: f"{event.facts['site']} may not connect any more",
-    "not-registered": lambda event: (
-        f"{event.facts['site']}: its node key was not taken: {event.facts['reason']}"
-    ),
-    "joined": lambda event: (
-        f"{event.facts['site']} is here and holds release {event.facts['release']}"
-    ),
-    "left": lambda event: f"{event.facts['site']} is gone",
-    "stranger": lambda _: "a node that no site enrolled is ignored",
-    "accepted": lambda event: (
-        f"{event.facts['site']}: bundle {event.facts['digest'][:12]} accepted, "
-        f"{event.facts['bytes']} bytes"
-    ),
-    "refused": lambda event: (
-        f"{event.facts['site']}: bundle {event.facts['digest'][:12]} refused, "
-        f"{event.facts['reason']}"
-    ),
-    "left-out": lambda event: (
-        f"{event.facts['site']}/{event.facts['concept']} is left out: "
-        f"{event.facts['reason']}"
-    ),
-    "fusion-started": lambda event: f"fusing {event.facts['concepts']} concept(s)",
-    "published": lambda event: (
-        f"release {event.facts['version']}: "
-        + (", ".join(event.facts["concepts"]) or "no concept is left")
-    ),
-    "fusion-failed": lambda event: f"no release: {event.facts['reason']}",
-    "delivered": lambda event: (
-        f"{event.facts['site']} holds release {event.facts['version']}"
-    ),
-    "not-delivered": lambda event: (
-        f"{event.facts['site']} refused release {event.facts['version']}: "
-        f"{event.facts['reason']}"
-    ),
-    "tuned": lambda event: f"{event.facts['site']} has tuned what it was asked for",
-    "tune-failed": lambda event: (
-        f"{event.facts['site']} did not tune: {event.facts['reason']}"
-    ),
-    "tune-postponed": lambda event: (
-        f"{event.facts['site']} does not tune now: {event.facts['reason']}"
-    ),
-    "failed": lambda event: (
-        f"{event.facts['site']}: {event.facts['action']} failed: "
-        f"{event.facts['reason']}"
-    ),
-}
 
 
 def _say(line: str) -> None:

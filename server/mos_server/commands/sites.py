@@ -1,48 +1,23 @@
 """`mos-server sites`, `revoke` and `withdraw`: who may send, and what is fused."""
 
 import time
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from mos_runtime.console import console, print_json
-from mos_server.commands.options import HomeOption, JsonOption
+from mos_server.commands.options import HomeOption, JsonOption, site_and_concept
 
 
 def sites(home: HomeOption = None, json: JsonOption = False) -> None:
     """List the sites, their concepts and quotas, and what was refused."""
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
+    from mos_server.serving.status import site_rows
 
     registry, now = Registry(CentreHome.open(home)), int(time.time())
-    known, current = registry.membership.sites(), registry.bundles.current()
-    refusals = registry.refusals.all()
-    rows: list[dict[str, Any]] = [
-        {
-            "site": site.name,
-            "key": site.key.raw.hex(),
-            "revoked": site.revoked,
-            "kept": site.kept,
-            "admitted": site.admitted,
-            "counter": site.counter,
-            "concepts": [
-                b.concept
-                for b in current
-                if b.site == site.name and (site.kept or not site.revoked)
-            ],
-            "refused": sum(r.sender == site.key.key_id for r in refusals),
-            "left_out": [
-                {"concept": one.concept, "reason": one.text}
-                for one in registry.bundles.left_out()
-                if one.site == site.name
-            ],
-            "quota": asdict(site.quota),
-            "used": asdict(registry.bundles.usage(site.key.key_id, now)),
-        }
-        for site in known
-        if not site.successor
-    ]
+    known, refusals = registry.membership.sites(), registry.refusals.all()
+    rows = site_rows(registry, now)
     if json:
         told = [
             {"sender": r.sender, "digest": r.digest, "reason": r.reason, "text": r.text}
@@ -101,13 +76,10 @@ def withdraw(
     json: JsonOption = False,
 ) -> None:
     """Leave a concept out of the next release; its site stays admitted."""
-    from mos_server.errors import RegistryError
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
 
-    site, slash, name = concept.partition("/")
-    if not slash:
-        raise RegistryError(f"{concept}: write it as SITE/CONCEPT")
+    site, name = site_and_concept(concept)
     Registry(CentreHome.open(home)).bundles.withdraw(site, name)
     if json:
         print_json({"withdrawn": concept})

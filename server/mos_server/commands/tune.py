@@ -36,22 +36,25 @@ def tune(
 
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
+    from mos_server.serving.operating import order_tuning
 
     registry = Registry(CentreHome.open(home))
     if concept is None:
         _show(registry.orders.all(), json=json)
         return
-    admitted = [one.name for one in registry.membership.sites() if not one.revoked]
-    orders = [
-        registry.orders.add(
-            name, concept, steps=steps, rank=rank, seed=seed, now=int(time.time())
-        )
-        for name in (site or admitted)
-    ]
+    orders = order_tuning(
+        registry,
+        concept,
+        site or (),
+        steps=steps,
+        rank=rank,
+        seed=seed,
+        now=int(time.time()),
+    )
     _show(orders, json=json)
 
 
-def _show(orders: "list[TuneOrder] | tuple[TuneOrder, ...]", *, json: bool) -> None:
+def _show(orders: "tuple[TuneOrder, ...]", *, json: bool) -> None:
     if json:
         print_json({"orders": [_told(order) for order in orders]})
         return

@@ -144,6 +144,19 @@ class Bundles:
             left.told = False
             session.add(left)
 
+    def hold(self, site: str, concept: str, now: int) -> None:
+        """Quarantine a concept's current bundle, as the gate does; its site learns it.
+
+        Raises:
+            RegistryError: that site has no such concept now.
+        """
+        for bundle in self.current():
+            if (bundle.site, bundle.concept) == (site, concept):
+                words = "held by the operator"
+                reason = Reason.QUARANTINED
+                return self.leave_out(bundle.digest, words, now, reason=reason)
+        raise RegistryError(f"{site}/{concept}: no such concept is current")
+
     def left_out(self) -> tuple[LeftOutRecord, ...]:
         """Every bundle that no release holds for its own fault, oldest first."""
         with self._database.reading() as session:
@@ -210,6 +223,16 @@ class Bundles:
         with self._database.reading() as session:
             found = [_stored(row) for row in session.scalars(_current())]
         return tuple(sorted(found, key=lambda bundle: (bundle.site, bundle.concept)))
+
+    def newest(self, most: int) -> tuple[StoredBundle, ...]:
+        """The bundles accepted last, in whatever state, the newest first."""
+        query = (
+            select(BundleRow)
+            .order_by(BundleRow.received.desc(), BundleRow.digest)
+            .limit(most)
+        )
+        with self._database.reading() as session:
+            return tuple(_stored(row) for row in session.scalars(query))
 
     def has(self, digest: str) -> bool:
         """Whether the bundle of this digest was accepted at any time."""
@@ -338,4 +361,5 @@ def _stored(row: BundleRow) -> StoredBundle:
         size=row.size,
         received=row.received,
         exempt=row.exempt,
+        state=row.state,
     )

@@ -64,6 +64,9 @@ class StoredBundle:
     exempt: bool = False
     """Released from quarantine by the operator: the gate does not hold it again."""
 
+    state: str = "current"
+    """Current, superseded, withdrawn, left-out or quarantined."""
+
 
 @dataclass(frozen=True)
 class LeftOutRecord:

@@ -1,7 +1,9 @@
 """How a centre stands: its registry, its certificate, what is live; one object."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -85,6 +87,37 @@ def centre_status(
         "certificate_expires": certificate_end(home.tls),
         "counts": facts.counts,
     }
+
+
+def site_rows(registry: Registry, now: int) -> list[dict[str, Any]]:
+    """What `mos-server sites --json` prints of every site, by name."""
+    current, left_out = registry.bundles.current(), registry.bundles.left_out()
+    refused = Counter(one.sender for one in registry.refusals.all())
+    return [
+        {
+            "site": site.name,
+            "key": site.key.raw.hex(),
+            "revoked": site.revoked,
+            "kept": site.kept,
+            "admitted": site.admitted,
+            "counter": site.counter,
+            "concepts": [
+                bundle.concept
+                for bundle in current
+                if bundle.site == site.name and (site.kept or not site.revoked)
+            ],
+            "refused": refused[site.key.key_id],
+            "left_out": [
+                {"concept": one.concept, "reason": one.text}
+                for one in left_out
+                if one.site == site.name
+            ],
+            "quota": asdict(site.quota),
+            "used": asdict(registry.bundles.usage(site.key.key_id, now)),
+        }
+        for site in registry.membership.sites()
+        if not site.successor
+    ]
 
 
 def _latest(orders: Iterable[TuneOrder]) -> list[TuneOrder]:
