@@ -7,6 +7,7 @@ from mos_server.commands.admit import admit
 from mos_server.commands.fuse import fuse
 from mos_server.commands.init import change_key, init
 from mos_server.commands.laboratory import add_aliases
+from mos_server.commands.page import page
 from mos_server.commands.quarantine import app as quarantine
 from mos_server.commands.releases import releases
 from mos_server.commands.report import report
@@ -31,6 +32,7 @@ app.command()(releases)
 app.add_typer(quarantine, name="quarantine")
 app.command()(report)
 app.command()(serve)
+app.command()(page)
 app.command()(status)
 app.command()(tune)
 app.command()(change_key)

@@ -1,16 +1,14 @@
 """`mos-server report`: what the fusion behind a release kept of each concept."""
 
-import json as json_format
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mos_runtime.console import ForceOption, console
-from mos_runtime.files import read_whole, write_atomically
+from mos_runtime.files import write_atomically
 from mos_runtime.outputs import output_file
 from mos_server.commands.options import HomeOption
-from mos_server.errors import RegistryError
 
 
 def report(
@@ -30,17 +28,6 @@ def report(
     from mos_server.registry.registry import Registry
 
     output_file(out, force=force, suffixes=(".html", ".htm"))
-    published = Registry(CentreHome.open(home)).published.all()
-    wanted = [one for one in published if release in (None, one.version)]
-    if not wanted:
-        which = "no release yet" if release is None else f"release {release}: none such"
-        raise RegistryError(f"{which}; `mos-server releases` lists what there is")
-    path = wanted[-1].path.with_suffix(".report.json")
-    if not path.is_file():
-        raise RegistryError(
-            f"release {wanted[-1].version} was not fused anew, so it has no report of "
-            "its own; name an earlier one"
-        )
-    told = json_format.loads(read_whole(path, what="a fusion report"))
+    told = Registry(CentreHome.open(home)).published.report(release)
     write_atomically(out, render_report(told).encode())
-    console.print(f"report of release {wanted[-1].version}: {out}", markup=False)
+    console.print(f"report of release {told['version']}: {out}", markup=False)

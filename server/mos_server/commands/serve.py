@@ -3,18 +3,21 @@
 import json as json_format
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
+import mos_server
 from mos_runtime.console import console
 from mos_server.commands.options import DeviceOption
 
 if TYPE_CHECKING:
     from mos_runtime.journal import Event
+    from mos_server.registry.home import CentreHome
+    from mos_server.serving.supervising import ServeSettings
 
 
 def serve(
@@ -56,6 +59,12 @@ def serve(
         int | None,
         typer.Option(min=1, max=65535, help="Port of /healthz, /metrics; loopback."),
     ] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="Serve the centre's page too; see `page`.")
+    ] = False,
+    page_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Loopback port of the page.")
+    ] = 8643,
     passphrase_file: Annotated[
         Path | None, typer.Option(help="Holds the passphrase of the private keys.")
     ] = None,
@@ -104,7 +113,8 @@ def serve(
         elif words := line_of(event):
             _say(words)
 
-    with stopping_on_signals() as stopping, line or nullcontext():
+    beside_it = nullcontext() if not page else _page(centre, settings, page_port)
+    with stopping_on_signals() as stopping, beside_it, line or nullcontext():
         serve_centre(
             centre,
             settings,
@@ -114,6 +124,23 @@ def serve(
         )
     if not json:
         _say("stopped")
+
+
+def _page(
+    centre: "CentreHome", settings: "ServeSettings", port: int
+) -> AbstractContextManager[None]:
+    """The page, kept running by a process of its own."""
+    from mos_runtime.companions import beside
+    from mos_runtime.flower_env import split_address
+
+    command = [sys.executable, "-m", mos_server.__name__, "page"]
+    command += ["--home", str(centre.folder), "--port", str(port)]
+    command += ["--base", settings.base]
+    if split_address(settings.address)[0] not in ("0.0.0.0", "::"):
+        command += ["--address", settings.address]
+    if settings.insecure:
+        command += ["--insecure"]
+    return beside(command, log=centre.flower / "page.log")
 
 
 def _say(line: str) -> None:

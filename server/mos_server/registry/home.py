@@ -11,6 +11,7 @@ HOME/
     releases/0001.*       payload, envelope and fusion report of every release
     ledger/               what fusion knows of every concept; saved work, may be deleted
     tls/                  the centre's own CA and server certificate
+    page/                 the page's lock, and its addresses while it is served
     flower/               Flower's disposable state
 """
 
@@ -151,6 +152,11 @@ class CentreHome:
     def tls(self) -> Path:
         """The centre's certificates."""
         return self.folder / "tls"
+
+    @property
+    def page(self) -> Path:
+        """What `mos-server page` writes."""
+        return self.folder / "page"
 
     @property
     def flower(self) -> Path:

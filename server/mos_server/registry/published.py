@@ -95,6 +95,34 @@ class Published:
             )
         return Release.read(self._path(version))
 
+    def report(self, version: int | None = None) -> dict[str, Any]:
+        """A release's fusion report; the newest one's for None.
+
+        Raises:
+            RegistryError: there is no such release, or it has no report.
+            StorageError: the file cannot be read.
+        """
+        wanted = [one for one in self.all() if version in (None, one.version)]
+        if not wanted:
+            which = (
+                "no release yet" if version is None else f"release {version}: none such"
+            )
+            raise RegistryError(f"{which}; `mos-server releases` lists what there is")
+        found = wanted[-1]
+        if not found.report_path.is_file():
+            raise RegistryError(
+                f"release {found.version} was not fused anew, or is not kept whole any "
+                "more, so it has no report of its own; name another one"
+            )
+        content = read_whole(found.report_path, what="a fusion report")
+        try:
+            report: dict[str, Any] = json.loads(content)
+        except ValueError as error:
+            raise RegistryError(
+                f"{found.report_path}: not a fusion report; restore it from a copy"
+            ) from error
+        return {"version": found.version, **report}
+
     def prune(self, keep: int) -> tuple[int, ...]:
         """Drop the payloads of all but the newest `keep` releases; which went.
 

@@ -133,6 +133,11 @@ class ReleaseRecord:
     whole: bool
     """Whether its payload is still here; of a pruned one only the envelope is."""
 
+    @property
+    def report_path(self) -> Path:
+        """Its fusion report, where it was fused and not renewed, and is kept."""
+        return self.path.with_suffix(".report.json")
+
 
 @dataclass(frozen=True)
 class TuneOrder:

@@ -15,6 +15,8 @@ _LINES: Final[dict[str, Callable[[Event], str]]] = {
     "monitored": lambda event: (
         f"http://127.0.0.1:{event.facts['port']}/healthz and /metrics"
     ),
+    "page": lambda event: f"the page's addresses are in {event.facts['file']}",
+    "page-failed": lambda event: f"no page: {event.facts['reason']}",
     "listening": lambda event: f"sites may connect to {event.facts['address']}",
     "serving": lambda _: "ready",
     "restarting": lambda event: f"starting anew: {event.facts['reason']}",

@@ -1,7 +1,8 @@
 """What the operator sees of a held bundle: figures, and pictures side by side.
 
 FOLDER/
-    figures.json        every figure with and without the bundle, and the limits
+    figures.json        every figure with and without the bundle, the limits, and the
+                        pictures' prompts in their order
     index.html          the same beside the pictures
     NN-base.png         the base alone
     NN-with.png         the release that is held
@@ -84,7 +85,8 @@ def write_evidence(
     for side, pictures in zip(_SIDES, sides, strict=True):
         for number, picture in enumerate(pictures):
             write_atomically(folder / f"{number:02d}-{side}.png", _png(picture))
-    figures = json.dumps(asdict(evidence), indent=1, sort_keys=True)
+    told = {**asdict(evidence), "prompts": prompts}
+    figures = json.dumps(told, indent=1, sort_keys=True)
     write_atomically(folder / "figures.json", figures.encode())
     write_atomically(folder / "index.html", _page(evidence, prompts).encode())
 
