@@ -52,11 +52,11 @@ class Centre:
         inventory = inventory or small_inventory()
         return Centre(home, registry, Desk(registry, inventory), inventory)
 
-    def enrol(self, home: SiteHome, name: str) -> Welcome:
+    def enrol(self, home: SiteHome, name: str, *, now: int = NOW) -> Welcome:
         """Let a site in by the two files, as people would hand them over."""
-        request = EnrolmentRequest.verified(make_request(home, name, now=NOW))
+        request = EnrolmentRequest.verified(make_request(home, name, now=now))
         self.registry.membership.admit(
-            request.site, request.site_key, request.node_key, now=NOW
+            request.site, request.site_key, request.node_key, now=now
         )
         welcome = Welcome(
             address="127.0.0.1:9092",

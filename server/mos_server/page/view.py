@@ -20,6 +20,7 @@ from mos_server.page.evidence import has_evidence
 from mos_server.registry.home import CentreHome
 from mos_server.registry.records import ReleaseRecord
 from mos_server.registry.registry import Registry
+from mos_server.registry.tables import CURRENT
 from mos_server.serving.status import centre_status, site_rows
 from mos_server.serving.wording import line_of
 
@@ -27,6 +28,9 @@ MOST_ROWS: Final = 200
 """Bundles and refusals shown, the newest ones."""
 
 _MOST_LINES: Final = 60
+_OWN: Final = ("page", "page-failed")
+"""Events of the page itself, which tell paths of this machine."""
+
 _FRESH_SECONDS: Final = 0.8
 _REST: Final = 3.0
 """Seconds of rest for each second that an answer took."""
@@ -101,10 +105,7 @@ class CentreView:
                 }
                 for row in site_rows(registry, now)
             ],
-            "bundles": [
-                asdict(one) | {"pictures": has_evidence(home, one.digest)}
-                for one in registry.bundles.newest(MOST_ROWS)
-            ],
+            "bundles": self._bundles(),
             "refusals": self._refusals(),
             "left_out": [asdict(one) for one in registry.bundles.left_out()][
                 : -MOST_ROWS - 1 : -1
@@ -118,6 +119,20 @@ class CentreView:
             ][: -MOST_ROWS - 1 : -1],
             "activity": self._activity(),
         }
+
+    def _bundles(self) -> list[dict[str, Any]]:
+        """The newest ones; of those of revoked sites the state is `revoked`."""
+        fused = {one.digest for one in self._registry.bundles.current()}
+        return [
+            asdict(one)
+            | {
+                "state": "revoked"
+                if one.state == CURRENT and one.digest not in fused
+                else one.state,
+                "pictures": has_evidence(self._home, one.digest),
+            }
+            for one in self._registry.bundles.newest(MOST_ROWS)
+        ]
 
     def _refusals(self) -> list[dict[str, Any]]:
         names = {one.key.key_id: one.name for one in self._registry.membership.sites()}
@@ -139,7 +154,7 @@ class CentreView:
         """What happened of late, the newest first."""
         for event in self._journal.new():
             words = _words(event)
-            if words:
+            if words and event.kind not in _OWN:
                 self._lines.append(
                     {
                         "time": event.facts.get("time"),
