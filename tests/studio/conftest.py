@@ -1,7 +1,6 @@
 """A studio that really runs, and a real Chromium in front of it."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,17 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.browsing import chromium, visits
 from tests.support.homes import home_with_release
-
-CHROMIUM = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -105,15 +95,8 @@ class Visit:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    with api.sync_playwright() as started:
-        found = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield found
-        found.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
@@ -133,27 +116,8 @@ def server(browser: Any, shared_home: Path) -> Iterator[Server]:
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
     """Makes pages; at the end none may have asked another machine, or broken down."""
-    contexts, visits = [], []
-
-    def made(width: int = 1440, height: int = 900, **options: Any) -> Visit:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, **options
-        )
-        contexts.append(context)
-        one = Visit(context.new_page())
-        one.page.on("request", lambda request: one.requested.append(request.url))
-        one.page.on("pageerror", lambda error: one.problems.append(str(error)))
-        visits.append(one)
-        return one
-
-    yield made
-    for context in contexts:
-        context.close()
-    for one in visits:
-        hosts = {urlsplit(url).hostname for url in one.requested} - {None}
-        assert hosts <= {"127.0.0.1"}, hosts
-        assert one.requested
-        assert one.problems == []
+    with visits(browser, Visit) as made:
+        yield made
 
 
 @pytest.fixture

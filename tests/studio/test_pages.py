@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.client.studio.test_http import png_header
-from tests.studio.conftest import AXE, Server, Visit
+from tests.studio.conftest import Server, Visit
 from tests.studio.test_drawing import LEFT
+from tests.support.browsing import serious_faults, width_of
 from tests.support.homes import home_with_release
 
-SERIOUS = ("serious", "critical")
 TABS = ("draw", "tune", "releases")
 
 
@@ -25,19 +25,11 @@ def test_no_page_has_a_serious_fault_of_access_or_is_too_wide(
     page = visit(width, 900, color_scheme=scheme).open(server.address)
     own = page.page
     own.click("[data-concept='north/rex']")
-    own.evaluate(AXE.read_text("utf-8"))
     for tab in TABS:
         own.click(f"#tab-{tab}")
         own.wait_for_selector(f"#page-{tab} >> :visible >> nth=3")
-        found = own.evaluate("axe.run(document).then(all => all.violations)")
-        serious = [
-            (each["id"], [node["target"] for node in each["nodes"]])
-            for each in found
-            if each["impact"] in SERIOUS
-        ]
-        assert serious == [], tab
-        wide = own.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, tab
+        assert serious_faults(own) == [], tab
+        assert width_of(own) <= width, tab
 
 
 def test_wrong_token_is_named_in_the_page(
