@@ -25,8 +25,8 @@ import torch
 
 from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_client.tuning.latents import working_side
-from mos_model.base import Base, load_base
+from mos_client.tuning.data.latents import working_side
+from mos_model.bases.base import Base, load_base
 from tests.benchmarks._other_tuning import naive_edlora, text_to_image_lora
 from tests.benchmarks._sd15 import save_sd15
 from tests.support.pictures import save_pictures

@@ -10,7 +10,7 @@ from mos_client.federation.node import Site, SiteTuning
 from mos_client.federation.policy import Policy
 from mos_client.store.enrolment import site_name
 from mos_client.store.outbox import Outbox, checked_terms
-from mos_model.base_files import read_inventory
+from mos_model.bases.base_files import read_inventory
 from mos_protocol.messages import TuneAsk
 from mos_protocol.signed.enrolment import Welcome
 
@@ -56,10 +56,10 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     import torch
 
     from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-    from mos_client.tuning.class_word import infer_class_word
-    from mos_client.tuning.preflight import ConceptTerms, preflight
-    from mos_model.base import load_base
-    from mos_model.base_outline import read_outline
+    from mos_client.tuning.checks.class_word import infer_class_word
+    from mos_client.tuning.checks.preflight import ConceptTerms, preflight
+    from mos_model.bases.base import load_base
+    from mos_model.bases.base_outline import read_outline
 
     torch.set_num_threads(tuning.threads)
     terms = ConceptTerms.of(tuning.pictures, concept=ask.concept or None)

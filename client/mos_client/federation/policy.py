@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mos_client.errors import NotNowError, PolicyError, StoreError
-from mos_model.names import is_name
+from mos_model.concepts.names import is_name
 from mos_protocol.messages import TuneAsk
 from mos_runtime.files import read_whole
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mos_client.pictures.notes import plain
+from mos_model.concepts.names import NAME_RULE, is_name
 from mos_model.errors import ConceptError, DataError
-from mos_model.names import NAME_RULE, is_name
 from mos_runtime.texts import read_text
 
 FILE: Final = "concept.toml"

@@ -20,11 +20,7 @@ import torch
 from PIL import Image
 
 from mos_client.pictures import Picture
-from mos_client.tuning.adapters import lora_adapters, lora_factors
-from mos_client.tuning.latents import TrainingSet, training_set
-from mos_client.tuning.memory_efficient import lean_projections
-from mos_client.tuning.objective import Objective
-from mos_client.tuning.optimiser import Optimiser
+from mos_client.tuning.data.latents import TrainingSet, training_set
 from mos_client.tuning.runtime.checkpoint import (
     FILE,
     RunIdentity,
@@ -35,12 +31,16 @@ from mos_client.tuning.runtime.memory import gradient_checkpointing
 from mos_client.tuning.runtime.preview import preview_sheet
 from mos_client.tuning.runtime.processes import Processes
 from mos_client.tuning.settings import TuneSettings
-from mos_client.tuning.words import Words, initial_words
-from mos_model.base import Base
-from mos_model.concept import Concept, ConceptFacts
+from mos_client.tuning.training.adapters import lora_adapters, lora_factors
+from mos_client.tuning.training.memory_efficient import lean_projections
+from mos_client.tuning.training.objective import Objective
+from mos_client.tuning.training.optimiser import Optimiser
+from mos_client.tuning.training.words import Words, initial_words
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import Concept, ConceptFacts
+from mos_model.concepts.names import checked_name
 from mos_model.errors import TuningError
-from mos_model.layerwise import layerwise
-from mos_model.names import checked_name
+from mos_model.prompts.layerwise import layerwise
 
 CHECKPOINT_EVERY: Final = 100
 _LARGEST_SEED: Final = 2**31

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from mos_model.base import Base
-from mos_model.layerwise import layerwise
-from mos_model.prompts import EncodedPrompts, PromptEncoder
+from mos_model.bases.base import Base
+from mos_model.prompts.encoder import EncodedPrompts, PromptEncoder
+from mos_model.prompts.layerwise import layerwise
 from mos_server.fusion.focus import Focus
 from mos_server.fusion.moments import SPATIAL, Gram, moment, recording
 from mos_server.fusion.settings import FusionSettings

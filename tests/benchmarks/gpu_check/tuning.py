@@ -14,8 +14,8 @@ from PIL import Image
 
 from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_client.tuning.latents import working_side
-from mos_model.base import Base
+from mos_client.tuning.data.latents import working_side
+from mos_model.bases.base import Base
 from tests.benchmarks._other_tuning import naive_edlora, text_to_image_lora
 from tests.benchmarks.gpu_check.bases import random_base
 from tests.benchmarks.gpu_check.machine import Machine

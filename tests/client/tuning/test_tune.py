@@ -8,8 +8,8 @@ import torch
 
 from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept
 from mos_model.errors import ConceptError, TuningError
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
