@@ -158,7 +158,7 @@ def tuned(
         MosError: it cannot start, or failed.
         StopTuning: a callback stopped it; its checkpoint is kept.
     """
-    from mos_client.tuning import Previews, tune_concept
+    from mos_client.tuning import Previews, RunOptions, tune_concept
     from mos_client.tuning.checks.class_word import infer_class_word
     from mos_client.tuning.checks.memorisation import (
         bare_samples,
@@ -191,10 +191,12 @@ def tuned(
         class_word=terms.class_word or "",
         settings=run.settings,
         licence=terms.licence,
-        work_dir=request.work_dir,
-        resume=request.resume,
-        on_progress=callbacks.on_progress,
-        previews=Previews(every, show),
+        run=RunOptions(
+            work_dir=request.work_dir,
+            resume=request.resume,
+            on_progress=callbacks.on_progress,
+            previews=Previews(every, show),
+        ),
     )
     content = concept.to_bytes()
     write_atomically(request.out, content)

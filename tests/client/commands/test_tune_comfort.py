@@ -10,7 +10,7 @@ from PIL import Image
 
 from mos_client.cli import app
 from mos_client.pictures import read_folder
-from mos_client.tuning import Previews, TuneSettings, tune_concept
+from mos_client.tuning import Previews, RunOptions, TuneSettings, tune_concept
 from mos_client.tuning.runtime.preview import STRENGTHS
 from mos_model.bases.base import load_base
 from mos_model.concepts.concept import Concept
@@ -86,7 +86,9 @@ def test_preview_has_a_row_per_strength(base: str, tmp_path: Path) -> None:
         name="rex",
         class_word="cat",
         settings=settings,
-        previews=Previews(4, lambda step, sheet: seen.append((step, sheet))),
+        run=RunOptions(
+            previews=Previews(4, lambda step, sheet: seen.append((step, sheet)))
+        ),
     )
     ((step, sheet),) = seen
     assert step == 4

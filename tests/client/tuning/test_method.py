@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mos_client.pictures import Picture, read_folder
-from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
+from mos_client.tuning import RunOptions, TuneProgress, TuneSettings, tune_concept
 from mos_client.tuning.runtime.checkpoint import FILE
 from mos_client.tuning.training import objective
 from mos_client.tuning.training.objective import Objective
@@ -61,7 +61,7 @@ def tune(
         name="rex",
         class_word="cat",
         settings=settings,
-        **options,
+        run=RunOptions(**options),
     )
 
 

@@ -225,7 +225,7 @@ class _Run:
         self, base: "Base", class_word: str, log: Any, previews: "Previews | None"
     ) -> "Concept":
         from mos_client.commands.tuning.progress import TuneDisplay
-        from mos_client.tuning import tune_concept
+        from mos_client.tuning import RunOptions, tune_concept
 
         name = self.terms.concept.name
         with progress() as display:
@@ -237,11 +237,13 @@ class _Run:
                 class_word=class_word,
                 settings=self.settings,
                 licence=self.terms.licence,
-                work_dir=self.files.work_dir,
-                resume=self.request.resume,
-                on_progress=shown.show,
-                previews=previews,
-                processes=self.processes,
+                run=RunOptions(
+                    work_dir=self.files.work_dir,
+                    resume=self.request.resume,
+                    on_progress=shown.show,
+                    previews=previews,
+                    processes=self.processes,
+                ),
             )
         if log is not None:
             log.close()
