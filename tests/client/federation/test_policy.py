@@ -150,6 +150,7 @@ def test_hours_hold_also_over_midnight(
         *('[tune]\nmax_steps = 1\nhours = "8"', "[tune]\nmax_steps = 1\nstep = 2"),
         '[tune]\nmax_steps = 1\n[tune.data]\n"../x" = "y"',
         '[tune]\nmax_steps = 1\nbases = "mini"',
+        *("[tune" + ".a" * 100_000 + "]", "a = " + "[" * 100_000),
     ],
 )
 def test_policy_that_cannot_be_read_allows_nothing(tmp_path: Path, text: str) -> None:
