@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_protocol.messages import Verdict
 from mos_protocol.signed.bundle import Bundle
 from mos_server.federation.publishing import publish

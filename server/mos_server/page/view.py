@@ -20,7 +20,7 @@ from mos_server.page.evidence import has_evidence
 from mos_server.registry.home import CentreHome
 from mos_server.registry.records import ReleaseRecord
 from mos_server.registry.registry import Registry
-from mos_server.registry.tables import CURRENT
+from mos_server.registry.storage.tables import CURRENT
 from mos_server.serving.status import centre_status, site_rows
 from mos_server.serving.wording import line_of
 

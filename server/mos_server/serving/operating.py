@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mos_model.base_files import read_inventory
+from mos_model.bases.base_files import read_inventory
 from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
 from mos_server.errors import CentreError
 from mos_server.registry.home import CentreHome
-from mos_server.registry.quotas import Quota
 from mos_server.registry.records import TuneOrder
 from mos_server.registry.registry import Registry
+from mos_server.registry.sites.quotas import Quota
 from mos_server.serving.tls import ensure_certificates
 
 

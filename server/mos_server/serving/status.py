@@ -1,8 +1,8 @@
-"""How a centre stands: its registry, its certificate, what is live; one object."""
+"""The status of a centre: its registry, its certificate, its live process."""
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ import psutil
 from mos_server.federation.names import ALIVE_FILE
 from mos_server.federation.publishing import pending
 from mos_server.registry.home import CentreHome
-from mos_server.registry.records import TuneOrder
+from mos_server.registry.records import SiteRecord, StoredBundle, TuneOrder
 from mos_server.registry.registry import Registry
 from mos_server.serving.tls import certificate_end
 from mos_server.serving.watching import LiveFacts, is_serving
@@ -45,21 +45,7 @@ def centre_status(
         "healthy": serving and facts.ready and is_alive(home),
         "address": facts.address,
         "since": facts.since,
-        "sites": [
-            {
-                "site": site.name,
-                "revoked": site.revoked,
-                "connected": not site.revoked and site.name in facts.connected,
-                "heard": facts.connected.get(site.name),
-                "counter": site.counter,
-                "concepts": [
-                    bundle.concept
-                    for bundle in current
-                    if bundle.site == site.name and (site.kept or not site.revoked)
-                ],
-            }
-            for site in sites
-        ],
+        "sites": [_site_status(site, facts, current) for site in sites],
         "concepts": [f"{bundle.site}/{bundle.concept}" for bundle in current],
         "refused": len(refusals),
         "release": newest
@@ -118,6 +104,23 @@ def site_rows(registry: Registry, now: int) -> list[dict[str, Any]]:
         for site in registry.membership.sites()
         if not site.successor
     ]
+
+
+def _site_status(
+    site: SiteRecord, facts: LiveFacts, current: Sequence[StoredBundle]
+) -> dict[str, Any]:
+    return {
+        "site": site.name,
+        "revoked": site.revoked,
+        "connected": not site.revoked and site.name in facts.connected,
+        "heard": facts.connected.get(site.name),
+        "counter": site.counter,
+        "concepts": [
+            bundle.concept
+            for bundle in current
+            if bundle.site == site.name and (site.kept or not site.revoked)
+        ],
+    }
 
 
 def _latest(orders: Iterable[TuneOrder]) -> list[TuneOrder]:

@@ -18,7 +18,7 @@ from mos_client.store.outbox import Outbox
 from mos_protocol.signed.bundle import Bundle
 from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
-from mos_server.registry.tables import BundleRow, SiteRow
+from mos_server.registry.storage.tables import BundleRow, SiteRow
 from tests.server.page.conftest import request_of, send
 from tests.support.browsing import chromium, serious_faults, visits, width_of
 from tests.support.centres import PastCentre
@@ -310,7 +310,11 @@ def test_deed_that_is_not_confirmed_is_not_done(
     visit: Callable[..., Visit], own: Served
 ) -> None:
     page = visit().open(own.addresses["operator"], "sites")
-    for leave in (lambda: page.click("#ask-no"), lambda: page.keyboard.press("Escape")):
+    leaving: tuple[Callable[[], None], ...] = (
+        lambda: page.click("#ask-no"),
+        lambda: page.keyboard.press("Escape"),
+    )
+    for leave in leaving:
         page.click("#sites tr:has-text('north') button")
         page.wait_for_selector("#ask[open]")
         leave()

@@ -10,7 +10,7 @@ from PIL import Image
 from mos_client.store.enrolment import keep_welcome
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
-from mos_model.base_files import read_inventory
+from mos_model.bases.base_files import read_inventory
 from mos_pages import Keys
 from mos_protocol.errors import Reason
 from mos_protocol.signed.bundle import Bundle
