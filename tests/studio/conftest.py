@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.browsing import chromium, visits
+from tests.pages.browsing import chromium, visits
 from tests.support.homes import home_with_release
 
 

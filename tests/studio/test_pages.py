@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.client.studio.test_http import png_header
+from tests.pages.browsing import serious_faults, width_of
 from tests.studio.conftest import Server, Visit
 from tests.studio.test_drawing import LEFT
-from tests.support.browsing import serious_faults, width_of
 from tests.support.homes import home_with_release
 
 TABS = ("draw", "tune", "releases")

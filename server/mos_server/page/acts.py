@@ -15,16 +15,35 @@ Act = Callable[[Given], dict[str, Any]]
 _MOST_CHARACTERS: Final = 2**19
 
 
-def acts(registry: Registry, *, base: str, insecure: bool) -> dict[str, Act]:
-    """What a page may ask for, by name.
+class Acts:
+    """What a page may ask for: each public method is one of the buttons."""
 
-    Args:
-        registry: The centre's.
-        base: Of all concepts, as `admit --base` takes it.
-        insecure: Whether the centre serves without TLS.
-    """
+    def __init__(self, registry: Registry, *, base: str, insecure: bool) -> None:
+        """Of one centre.
 
-    def read_request(given: Given) -> dict[str, Any]:
+        Args:
+            registry: The centre's.
+            base: Of all concepts, as `admit --base` takes it.
+            insecure: Whether the centre serves without TLS.
+        """
+        self._registry = registry
+        self._base = base
+        self._insecure = insecure
+
+    def by_name(self) -> dict[str, Act]:
+        """Each act under the name that the page posts to."""
+        return {
+            "request": self.read_request,
+            "admit": self.admit,
+            "revoke": self.revoke,
+            "withdraw": self.withdraw,
+            "hold": self.hold,
+            "release": self.release,
+            "refuse": self.refuse,
+            "tune": self.tune,
+        }
+
+    def read_request(self, given: Given) -> dict[str, Any]:
         """Who asks, before anything is decided."""
         asked = EnrolmentRequest.verified(_text(given, "request").encode())
         return {
@@ -33,11 +52,14 @@ def acts(registry: Registry, *, base: str, insecure: bool) -> dict[str, Act]:
             "fingerprint": asked.fingerprint,
         }
 
-    def admit(given: Given) -> dict[str, Any]:
+    def admit(self, given: Given) -> dict[str, Any]:
+        """Let a site in; gives the welcome to send back."""
         content = _text(given, "request").encode()
         address, quota = _text(given, "address"), _text(given, "quota", "")
-        admission = Admission(content, address, base, insecure, quota or None)
-        admitted = admit_site(admission, registry.home.folder)
+        admission = Admission(
+            content, address, self._base, self._insecure, quota or None
+        )
+        admitted = admit_site(admission, self._registry.home.folder)
         return {
             "site": admitted.request.site,
             "fingerprint": admitted.request.fingerprint,
@@ -45,32 +67,39 @@ def acts(registry: Registry, *, base: str, insecure: bool) -> dict[str, Act]:
             "renewed": admitted.renewed,
         }
 
-    def revoke(given: Given) -> dict[str, Any]:
+    def revoke(self, given: Given) -> dict[str, Any]:
+        """Shut a site out, with its concepts or without."""
         keep = bool(given.get("keep_concepts", False))
-        registry.membership.revoke(_text(given, "site"), keep_concepts=keep)
+        self._registry.membership.revoke(_text(given, "site"), keep_concepts=keep)
         return {}
 
-    def withdraw(given: Given) -> dict[str, Any]:
-        registry.bundles.withdraw(_text(given, "site"), _text(given, "concept"))
-        return {}
-
-    def hold(given: Given) -> dict[str, Any]:
+    def withdraw(self, given: Given) -> dict[str, Any]:
+        """Leave a concept out of the releases to come."""
         site, concept = _text(given, "site"), _text(given, "concept")
-        registry.bundles.hold(site, concept, int(time.time()))
+        self._registry.bundles.withdraw(site, concept)
         return {}
 
-    def release(given: Given) -> dict[str, Any]:
-        registry.quarantine.release(_text(given, "digest"))
+    def hold(self, given: Given) -> dict[str, Any]:
+        """Put a concept into quarantine."""
+        site, concept = _text(given, "site"), _text(given, "concept")
+        self._registry.bundles.hold(site, concept, int(time.time()))
         return {}
 
-    def refuse(given: Given) -> dict[str, Any]:
-        registry.quarantine.refuse(_text(given, "digest"))
+    def release(self, given: Given) -> dict[str, Any]:
+        """Let a held bundle into the releases to come."""
+        self._registry.quarantine.release(_text(given, "digest"))
         return {}
 
-    def tune(given: Given) -> dict[str, Any]:
+    def refuse(self, given: Given) -> dict[str, Any]:
+        """Refuse a held bundle for good."""
+        self._registry.quarantine.refuse(_text(given, "digest"))
+        return {}
+
+    def tune(self, given: Given) -> dict[str, Any]:
+        """Order a tuning from one site, or from all."""
         site = _text(given, "site", "")
         orders = order_tuning(
-            registry,
+            self._registry,
             _text(given, "concept"),
             (site,) if site else (),
             steps=_number(given, "steps"),
@@ -79,17 +108,6 @@ def acts(registry: Registry, *, base: str, insecure: bool) -> dict[str, Act]:
             now=int(time.time()),
         )
         return {"sites": [order.site for order in orders]}
-
-    return {
-        "request": read_request,
-        "admit": admit,
-        "revoke": revoke,
-        "withdraw": withdraw,
-        "hold": hold,
-        "release": release,
-        "refuse": refuse,
-        "tune": tune,
-    }
 
 
 def _text(given: Given, key: str, default: str | None = None) -> str:

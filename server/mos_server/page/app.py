@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from mos_model.layouts.layout_file import parsed_json
 from mos_pages import Access, Guard, Keys, body, new_app
 from mos_server.errors import RegistryError
-from mos_server.page.acts import Act, acts
+from mos_server.page.acts import Act, Acts
 from mos_server.page.evidence import picture_path, read_evidence
 from mos_server.page.view import CentreView
 from mos_server.registry.registry import Registry
@@ -55,8 +55,8 @@ def centre_app(registry: Registry, keys: Keys, settings: PageSettings) -> Guard:
     app = new_app(_STATIC, keys, lifespan=life, statuses={})
     view = CentreView(registry.home, registry)
     _add_reading(app, registry, view, settings)
-    known = acts(registry, base=settings.base, insecure=settings.insecure)
-    for name, act in known.items():
+    acts = Acts(registry, base=settings.base, insecure=settings.insecure)
+    for name, act in acts.by_name().items():
         _add_act(app, name, act, view)
     return Guard(app, keys)
 

@@ -19,9 +19,9 @@ from mos_protocol.signed.bundle import Bundle
 from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from mos_server.registry.storage.tables import BundleRow, SiteRow
+from tests.pages.browsing import chromium, serious_faults, visits, width_of
 from tests.server.page.conftest import request_of, send
-from tests.support.browsing import chromium, serious_faults, visits, width_of
-from tests.support.centres import PastCentre
+from tests.server.page.centres import PastCentre
 from tests.support.sites import Centre
 
 pytestmark = pytest.mark.slow
@@ -194,9 +194,10 @@ def test_pictures_before_and_after_are_shown(
         "Release without it",
         "Release with it",
     ]
-    page.wait_for_function(
-        "[...document.querySelectorAll('#evidence img')]"
-        ".every(one => one.complete && one.naturalWidth > 0)"
+    # `decode` fails where a picture does not come, or is none.
+    page.evaluate(
+        "Promise.all([...document.querySelectorAll('#evidence img')]"
+        ".map(one => one.decode()))"
     )
 
 
@@ -210,10 +211,7 @@ def test_refused_bundle_appears_with_its_reason_while_the_page_is_open(
     verdict = send(
         Centre.at(own.folder / "centre"), home.folder, Bundle.read(entry.path)
     )
-    page.wait_for_function(
-        "most => document.querySelectorAll('#refused tbody tr').length > most",
-        arg=before,
-    )
+    page.locator("#refused tbody tr").nth(before).wait_for()
     row = page.locator("#refused tbody tr").first.inner_text()
     reason, _, words = verdict.reason.partition(": ")
     assert reason in row

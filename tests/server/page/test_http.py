@@ -16,7 +16,7 @@ from mos_protocol.errors import Reason
 from mos_protocol.signed.bundle import Bundle
 from mos_runtime.journal import Journal
 from mos_server.federation.names import JOURNAL_FILE
-from mos_server.page.acts import acts
+from mos_server.page.acts import Acts
 from mos_server.registry.records import StoredBundle
 from tests.server.page.conftest import Tab, request_of, send
 from tests.support.disk import snapshot
@@ -94,7 +94,9 @@ def test_viewer_reads_all_and_is_refused_every_deed(
 
 
 def test_every_deed_is_among_those_a_viewer_is_refused(centre: Centre) -> None:
-    assert set(acts(centre.registry, base="mini", insecure=False)) == set(DEEDS)
+    assert set(Acts(centre.registry, base="mini", insecure=False).by_name()) == set(
+        DEEDS
+    )
 
 
 def test_request_gets_a_welcome_that_its_site_joins_with(
