@@ -57,6 +57,8 @@ def visits(browser: Any, kind: Callable[[Any], V]) -> Iterator[Callable[..., V]]
         )
         contexts.append(context)
         one = kind(context.new_page())
+        # From the start: a key that opens a dialog may be faster than a later listener.
+        one.page.on("filechooser", lambda chooser: None)
         one.page.on("request", lambda request: one.requested.append(request.url))
         one.page.on("pageerror", lambda error: one.problems.append(str(error)))
         made.append(one)

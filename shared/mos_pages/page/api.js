@@ -69,16 +69,10 @@ export function say(text) {
 }
 
 // The file chosen, or the files where several may be; a dialog that is left resolves never.
-// The input stands in the page until then: one that is nowhere may be collected as garbage.
 export function chooseFile(accept, multiple = false) {
   return new Promise((resolve) => {
-    const input = element("input", { type: "file", accept, multiple, hidden: true });
-    input.addEventListener("cancel", () => input.remove());
-    input.addEventListener("change", () => {
-      input.remove();
-      resolve(multiple ? [...input.files] : input.files[0]);
-    });
-    document.body.append(input);
+    const input = element("input", { type: "file", accept, multiple });
+    input.addEventListener("change", () => resolve(multiple ? [...input.files] : input.files[0]));
     input.click();
   });
 }

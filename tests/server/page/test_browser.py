@@ -20,8 +20,8 @@ from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from mos_server.registry.storage.tables import BundleRow, SiteRow
 from tests.pages.browsing import chromium, serious_faults, visits, width_of
-from tests.server.page.conftest import request_of, send
 from tests.server.page.centres import PastCentre
+from tests.server.page.conftest import request_of, send
 from tests.support.sites import Centre
 
 pytestmark = pytest.mark.slow
