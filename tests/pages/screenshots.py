@@ -37,14 +37,17 @@ from tests.support.sites import Centre
 
 WIDE: Final = (1440, 900)
 NARROW: Final = (390, 844)
+HEIGHT: Final = f"""Math.round(Math.max(
+  {WIDE[1]}, document.documentElement.scrollHeight,
+  ...[...document.querySelectorAll("main:not([hidden])")].map(
+    (one) => one.scrollHeight + one.getBoundingClientRect().top + one.scrollTop)))"""
 LONG_WAIT: Final = 900_000
 """Milliseconds for what tunes or fuses."""
 
-REGIONS: Final = (
-    ((0.02, 0.28), (0.34, 0.98), "museum/rex"),
-    ((0.36, 0.28), (0.66, 0.98), "studio/miso"),
-    ((0.68, 0.22), (0.98, 0.98), "lab/bolt"),
-)
+REGIONS: Final = ("bolt", "rex", "miso")
+"""Side by side; prompts, size and seed are those of the demo's picture."""
+
+SCENE: Final = "on the beach"
 
 
 def main() -> None:
@@ -88,12 +91,16 @@ def _sample(visit: Visit) -> None:
     """Three regions and their picture, once every concept has its thumbnail."""
     page = visit.page
     page.wait_for_selector(".concept img >> nth=2", timeout=LONG_WAIT)
-    for first, last, concept in REGIONS:
+    page.fill("#width", "192")
+    page.keyboard.press("Tab")
+    for index, name in enumerate(REGIONS):
         page.click("#tool-box")
-        visit.drag(first, last)
-        page.click(f"[data-concept='{concept}']")
+        left, right = index / len(REGIONS), (index + 1) / len(REGIONS)
+        visit.drag((left + 0.002, 0.01), (right - 0.002, 0.99))
+        page.fill("#region-prompt", f"a photo of <{name}> {SCENE}")
         page.keyboard.press("Escape")
-    page.fill("#prompt", "a photo in a meadow")
+    page.fill("#prompt", f"a photo of a robot, a dog and a cat {SCENE}")
+    page.fill("#seed", "6")
     page.fill("#images", "2")
     page.click("#sample")
     page.wait_for_selector("#shown:not([hidden])", timeout=LONG_WAIT)
@@ -202,12 +209,19 @@ def _opened(
 
 def _settled(page: Any) -> None:
     """Wait until every picture of the page is there."""
-    page.evaluate("Promise.all([...document.images].map((one) => one.decode()))")
+    page.evaluate(
+        "Promise.all([...document.images].filter((one) => one.offsetParent)"
+        ".map((one) => one.decode()))"
+    )
 
 
 def _keep(page: Any, path: Path) -> None:
-    """The whole page as it is."""
-    _write(Image.open(io.BytesIO(page.screenshot(full_page=True))), path)
+    """The whole page as it is, in a window that is as high as it takes."""
+    _settled(page)
+    page.set_viewport_size({"width": WIDE[0], "height": page.evaluate(HEIGHT)})
+    page.evaluate("scrollTo(0, 0)")
+    _write(Image.open(io.BytesIO(page.screenshot())), path)
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
 
 def _keep_narrow(page: Any, tabs: tuple[str, ...], path: Path) -> None:

@@ -143,6 +143,8 @@ def test_no_tab_has_a_serious_fault_of_access_or_is_too_wide(
         page.wait_for_selector(f"#page-{tab} >> :visible >> nth=3")
         assert serious_faults(page) == [], tab
         assert width_of(page) <= width, tab
+        words = set(page.inner_text(f"#page-{tab}").split())
+        assert not words & {"null", "undefined", "NaN"}, tab
     page.click("#tab-bundles")
     page.click("#held button:has-text('Pictures')")
     page.wait_for_selector("#evidence[open] img")
