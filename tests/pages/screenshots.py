@@ -40,7 +40,7 @@ NARROW: Final = (390, 844)
 HEIGHT: Final = f"""Math.round(Math.max(
   {WIDE[1]}, document.documentElement.scrollHeight,
   ...[...document.querySelectorAll("main:not([hidden])")].map(
-    (one) => one.scrollHeight + one.getBoundingClientRect().top + one.scrollTop)))"""
+    (one) => one.scrollHeight + one.getBoundingClientRect().top + scrollY)))"""
 LONG_WAIT: Final = 900_000
 """Milliseconds for what tunes or fuses."""
 
@@ -133,7 +133,8 @@ def _centre(browser: Any, federation: Path, out: Path) -> None:
         page = visit.page
         page.click("#tab-bundles")
         page.wait_for_selector("#held button", timeout=LONG_WAIT)
-        page.wait_for_selector("#accepted", timeout=LONG_WAIT)
+        page.click("#tab-releases")
+        page.wait_for_selector("#releases article >> nth=1", timeout=LONG_WAIT)
         names = ("overview", "sites", "bundles", "releases")
         for name in names:
             page.click(f"#tab-{name}")

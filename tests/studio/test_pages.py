@@ -12,7 +12,7 @@ from mos_client.studio import Studio
 from mos_client.studio.order import Order
 from tests.client.studio.conftest import LAYOUT
 from tests.client.studio.test_http import png_header
-from tests.pages.browsing import serious_faults, width_of
+from tests.pages.browsing import cut_off, serious_faults, width_of
 from tests.studio.conftest import Server, Visit
 from tests.studio.test_drawing import LEFT
 from tests.support.bases import save_tiny_sd
@@ -29,11 +29,13 @@ def test_no_page_has_a_serious_fault_of_access_or_is_too_wide(
     page = visit(width, 900, color_scheme=scheme).open(server.address)
     own = page.page
     own.click("[data-concept='north/rex']")
+    own.fill("#region-prompt", "a photo of <rex> on the beach in the evening sun")
     for tab in TABS:
         own.click(f"#tab-{tab}")
         own.wait_for_selector(f"#page-{tab} >> :visible >> nth=3")
         assert serious_faults(own) == [], tab
         assert width_of(own) <= width, tab
+        assert cut_off(own) == [], tab
 
 
 def test_wrong_token_is_named_in_the_page(
