@@ -152,14 +152,14 @@ def test_nobody_is_told_to_mix_two_indexes() -> None:
 def test_bill_of_materials_names_every_package(tmp_path: Path) -> None:
     out = tmp_path / "sbom.json"
     # As `make sbom` does.
-    words = ["--pyproject", ROOT / "pyproject.toml", "--output-reproducible"]
-    words += ["--output-format", "JSON", "--output-file", out]
+    words = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"]
+    words += ["--output-format", "JSON", "--output-file", str(out)]
     program = Path(sys.executable).with_name("cyclonedx-py")
     subprocess.run([program, "environment", sys.executable, *words], check=True)
     found = json.loads(out.read_text())
     assert found["bomFormat"] == "CycloneDX"
     assert found["metadata"]["component"]["name"] == "mix-of-show-federated"
-    parts = {canonicalize_name(one["name"]): one for one in found["components"]}
+    parts = {str(canonicalize_name(one["name"])): one for one in found["components"]}
     for name in ("flwr", "torch", "cryptography", "mix-of-show-site"):
         assert parts[name]["version"]
     assert parts["flwr"]["purl"] == f"pkg:pypi/flwr@{pins()['flwr']}"
