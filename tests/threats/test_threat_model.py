@@ -1,4 +1,4 @@
-"""The threat model names a test for every attack, and every test that it names exists."""
+"""The threat model names a test for every attack, and all tests that it names exist."""
 
 import ast
 import re
@@ -12,8 +12,8 @@ MODEL = TESTS.parent / "deploy" / "docs" / "threat-model.md"
 INDEX = TESTS / "threats" / "README.md"
 NAMED = re.compile(r"`((?:[\w/]*?test_\w+\.py)?(?:::[\w.]+)?|\.\.\._\w+)`")
 """`folder/test_file.py`, `test_file.py::test_name`, `::test_name` or `..._name`: dots
-stand for what is left out. A name alone is in the file named last in its row; before any,
-in the file of bundles or that of releases."""
+stand for what is left out. A name alone is in the file named last in its row; before
+any, in the file of bundles or that of releases."""
 
 BOTH = [TESTS / "threats" / name for name in ("test_bundles.py", "test_releases.py")]
 
