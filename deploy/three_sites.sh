@@ -88,7 +88,7 @@ if [ -n "${FRONT:-}" ]; then
   home=$(cd "$folder/centre" && pwd)
   sed -e "s|@HOME@|$home|g; s|@LISTEN@|$host:$port|g; s|@SUPERLINK@|$listen|g" \
     "$(dirname "$0")/front.conf" > "$home/front.conf"
-  "$FRONT" -t -c "$home/front.conf"
+  (at centre "$FRONT" -t -c "$home/front.conf")
   (at centre "$FRONT" -c "$home/front.conf" -g "daemon off;") &
   running+=($!)
 fi

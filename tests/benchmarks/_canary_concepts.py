@@ -22,10 +22,10 @@ from torch import nn
 
 from mos_client.pictures import Picture
 from mos_client.tuning import TuneSettings, tune_concept
-from mos_client.tuning.words import Words
-from mos_model.applying import applied
-from mos_model.base import Base
-from mos_model.concept import Concept, FusedModel
+from mos_client.tuning.training.words import Words
+from mos_model.bases.base import Base
+from mos_model.concepts.applying import applied
+from mos_model.concepts.concept import Concept, FusedModel
 from mos_zoo.world.instance import BACKGROUNDS, CLASSES, Instance, random_instance
 from mos_zoo.world.world import render
 

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mos_client.tuning.adapters import lora_adapters, lora_parameters
 from mos_client.tuning.settings import TEMPLATES, TuneSettings
-from mos_client.tuning.words import class_ids
-from mos_model.base import Base
+from mos_client.tuning.training.adapters import lora_adapters, lora_parameters
+from mos_client.tuning.training.words import class_ids
+from mos_model.bases.base import Base
 from mos_model.devices import autocast
-from mos_model.layerwise import layerwise, stack_layers
+from mos_model.prompts.layerwise import layerwise, stack_layers
 
 Step = Callable[[], None]
 _SEED: Final = 0

@@ -31,8 +31,8 @@ from typing import Any
 
 import torch
 
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, LoraFactors
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept, LoraFactors
 from mos_server.fusion import FusionSettings, Ledger
 from mos_server.fusion.gate import Behaviour, Canary, GateLimits, Plan, excesses
 from mos_server.fusion.gate.blame import trials

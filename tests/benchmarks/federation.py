@@ -34,9 +34,9 @@ import psutil
 
 from mos_lab.simulation.outcome import SimulationOutcome
 from mos_lab.simulation.synthetic import synthetic_concept
-from mos_model.base import DEFAULTS_FILE
-from mos_model.base_files import read_inventory, resolve_base
-from mos_model.inventory import Inventory
+from mos_model.bases.base import DEFAULTS_FILE
+from mos_model.bases.base_files import read_inventory, resolve_base
+from mos_model.bases.inventory import Inventory
 from mos_protocol import Admission, Bundle, KnownSite, SigningKey
 from mos_runtime.journal import JournalReader
 from mos_server.federation.desk import Desk

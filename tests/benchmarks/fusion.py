@@ -44,10 +44,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from mos_model.applying import applied
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, FusedModel, LoraFactors
-from mos_model.prompts import PromptEncoder
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.applying import applied
+from mos_model.concepts.concept import Concept, FusedModel, LoraFactors
+from mos_model.prompts.encoder import PromptEncoder
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
 from mos_server.fusion.baselines import (
     ConceptTerm,

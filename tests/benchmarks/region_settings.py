@@ -38,8 +38,8 @@ from mos_lab.evaluation.regions_table import (
     verdicts_on,
 )
 from mos_lab.evaluation.subjects import Reference, Subject, read_subject, reference
-from mos_model.base import load_base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import load_base
+from mos_model.concepts.concept import FusedModel
 from mos_model.metrics import load_metrics
 from mos_model.sampling import sampling
 

@@ -31,10 +31,10 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import Tensor
 
-from mos_model.base import Base, load_base
-from mos_model.layerwise import cross_attentions, layerwise
+from mos_model.bases.base import Base, load_base
 from mos_model.layouts.shapes import Box
-from mos_model.prompts import PromptEncoder
+from mos_model.prompts.encoder import PromptEncoder
+from mos_model.prompts.layerwise import cross_attentions, layerwise
 from mos_model.sampling import Layout, Region, sampling
 from mos_model.sampling.attention import RegionalTexts, regional_attention
 from mos_model.sampling.shares import Shares

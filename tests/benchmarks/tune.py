@@ -24,9 +24,9 @@ from typing import Any, Final
 import torch
 
 from mos_client.pictures import Picture, read_folder
-from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_client.tuning.latents import working_side
-from mos_model.base import Base, load_base
+from mos_client.tuning import RunOptions, TuneProgress, TuneSettings, tune_concept
+from mos_client.tuning.data.latents import working_side
+from mos_model.bases.base import Base, load_base
 from tests.benchmarks._other_tuning import naive_edlora, text_to_image_lora
 from tests.benchmarks._sd15 import save_sd15
 from tests.support.pictures import save_pictures
@@ -110,7 +110,7 @@ def _ours(base: Base, pictures: list[Picture], settings: TuneSettings) -> list[f
         name="rex",
         class_word="cat",
         settings=settings,
-        on_progress=note,
+        run=RunOptions(on_progress=note),
     )
     return [after - before for before, after in itertools.pairwise(ends)]
 

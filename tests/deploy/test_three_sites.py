@@ -11,7 +11,7 @@ import pytest
 
 from mos_client.store.home import SiteHome
 from mos_client.store.releases import ReleaseStore
-from mos_model.concept import FusedModel
+from mos_model.concepts.concept import FusedModel
 from mos_runtime.flower_env import free_port
 from tests.support.bases import save_tiny_sd
 from tests.support.federation import QUICK

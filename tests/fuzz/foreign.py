@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from safetensors.torch import save
 
-from mos_model.concept import Concept
+from mos_model.concepts.concept import Concept
 from mos_model.interop.spelling import kohya_name
 from tests.fuzz.mutations import NUMBERS, TEXTS, change_tree, changed_bytes, with_header
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from mos_client.cli import app
-from mos_model.base_files import read_inventory
-from mos_model.concept import Concept
+from mos_model.bases.base_files import read_inventory
+from mos_model.concepts.concept import Concept
 from tests.fuzz.foreign import Files, honest_files, mutated
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept

@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from mos_client.cli import app
-from mos_model import base_files
-from mos_model.base import load_base
-from mos_model.base_files import read_inventory, resolve_base
+from mos_model.bases import base_files
+from mos_model.bases.base import load_base
+from mos_model.bases.base_files import read_inventory, resolve_base
 from mos_model.errors import BaseError
 from tests.support.bases import save_tiny_sd
 from tests.support.families import save_family

@@ -8,9 +8,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from mos_model.concept import Concept, FusedModel
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept, FusedModel
 from mos_model.errors import ConceptError
-from mos_model.inventory import Inventory
 from tests.support.concepts import random_concept
 
 INVENTORY = Inventory(

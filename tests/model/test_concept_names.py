@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, FusedConcept, FusedModel
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept, FusedConcept, FusedModel
 from mos_model.errors import PromptError
-from mos_model.prompts import PromptEncoder
+from mos_model.prompts.encoder import PromptEncoder
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mos_model.concepts.names import checked_class_word
 from mos_model.errors import ConceptError
-from mos_model.names import checked_class_word
 
 ORDINARY = [
     *(

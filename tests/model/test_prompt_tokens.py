@@ -3,7 +3,7 @@
 import pytest
 
 from mos_model.errors import PromptError
-from mos_model.prompt_tokens import PromptTokenizer, placeholders
+from mos_model.prompts.prompt_tokens import PromptTokenizer, placeholders
 from tests.support.bases import TOKENS, save_tokenizer
 
 NAMES = ("north/rex", "rex", "north/tom", "south/tom", "miso")

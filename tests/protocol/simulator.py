@@ -14,8 +14,8 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import save
 
-from mos_model.concept import Concept, FusedConcept, FusedModel
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept, FusedConcept, FusedModel
 from mos_protocol import (
     Admission,
     AdmissionLimits,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mos_model.concept import Concept
+from mos_model.concepts.concept import Concept
 from mos_protocol import (
     Bundle,
     MalformedError,

@@ -6,7 +6,7 @@ keeps the old files with their own reading test.
 
 import pytest
 
-from mos_model.concept import (
+from mos_model.concepts.concept import (
     Concept,
     ConceptFacts,
     FusedConcept,

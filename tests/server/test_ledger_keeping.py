@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mos_client.store.home import SiteHome
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_server.federation.ledger_keeping import fuse_standing
 from mos_server.fusion import FusionSettings
 from mos_server.fusion.gradient_fusion import capture

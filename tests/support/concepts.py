@@ -2,8 +2,8 @@
 
 import torch
 
-from mos_model.concept import Concept, ConceptFacts, LoraFactors
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept, ConceptFacts, LoraFactors
 
 
 def random_concept(

@@ -11,8 +11,8 @@ from mos_client.cli import app as client_app
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
 from mos_client.store.releases import ReleaseStore
-from mos_model.base_files import read_inventory
-from mos_model.concept import FusedModel
+from mos_model.bases.base_files import read_inventory
+from mos_model.concepts.concept import FusedModel
 from mos_protocol.rules.at_rest import release_as_signed
 from mos_runtime.flower_env import free_port
 from mos_server.cli import app as server_app

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mos_client.store.home import SiteHome
 from mos_client.store.releases import ReleaseStore
-from mos_model.applying import as_fused
-from mos_model.base_files import read_inventory
+from mos_model.bases.base_files import read_inventory
+from mos_model.concepts.applying import as_fused
 from mos_protocol.signed.release import Release, ReleasedConcept
 from tests.support.concepts import random_concept
 from tests.support.sites import Centre

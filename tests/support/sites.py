@@ -7,7 +7,7 @@ from pathlib import Path
 from mos_client.store.enrolment import make_request
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 from mos_protocol.signed.bundle import Bundle
 from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
 from mos_server.federation.desk import Desk

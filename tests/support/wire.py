@@ -11,7 +11,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from mos_client.federation.app import app
 from mos_client.store.home import SiteHome
-from mos_model.base import Base
+from mos_model.bases.base import Base
 from mos_protocol.encoding.canonical import parse, sha256
 from mos_protocol.flower_records import envelope_of, to_records
 from mos_protocol.manifest_pb2 import Answer
@@ -23,7 +23,7 @@ from mos_server.federation.carrier import Reply
 from mos_server.federation.flower_carrier import reply_of
 from mos_server.federation.publishing import publish
 from mos_server.fusion import FusionSettings
-from mos_server.registry.node_keys import node_key
+from mos_server.registry.sites.node_keys import node_key
 from tests.support.sites import Centre
 
 RUN, NODE = 1, 7

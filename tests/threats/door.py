@@ -21,7 +21,7 @@ from mos_protocol.signed.enrolment import Welcome
 from mos_runtime.flower_env import free_port
 from mos_runtime.processes import Stopping
 from mos_server.registry.home import HOME_VARIABLE
-from mos_server.registry.node_keys import node_key, openssh_form
+from mos_server.registry.sites.node_keys import node_key, openssh_form
 from mos_server.serving.superlink import CONNECTION, SuperLink
 from mos_server.serving.tls import ensure_certificates
 from tests.support.programs import processes_about

@@ -15,8 +15,8 @@ from mos_client.federation.node import journal_path
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
 from mos_client.store.releases import ReleaseStore
-from mos_model.applying import as_fused
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.applying import as_fused
 from mos_protocol import Bundle, Reason, Release, ReleasedConcept, SigningKey
 from mos_protocol.messages import QUERY_COLLECT, QUERY_DELIVER
 from mos_runtime.journal import Journal, JournalReader

@@ -11,7 +11,7 @@ from mos_protocol.rules.admission import Admission
 from mos_runtime.journal import Journal, JournalReader
 from mos_server.errors import RegistryError
 from mos_server.federation.fusing import FusionClerk
-from mos_server.registry.quotas import Quota
+from mos_server.registry.sites.quotas import Quota
 from tests.support.concepts import random_concept
 from tests.support.wire import Clock
 from tests.threats.stage import STILL, NeverFusing, Stage, reason_of, rows

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from mos_client.store.releases import ReleaseStore
-from mos_model.applying import as_fused
+from mos_model.concepts.applying import as_fused
 from mos_protocol import Reason, Release, ReleaseLimits, ReleaseTrust, SigningKey
 from mos_protocol.encoding.canonical import parse, serialise
 from mos_protocol.manifest_pb2 import ReleaseManifest

@@ -8,7 +8,7 @@ import pytest
 from mos_protocol.messages import DeliverAnswer, Offer, SyncAnswer
 from mos_runtime.journal import Event, JournalReader
 from mos_server.federation.carrier import Reply
-from mos_server.registry.tables import SiteRow
+from mos_server.registry.storage.tables import SiteRow
 from mos_server.serving.superlink import SuperLink
 from mos_server.serving.supervising import ServeSettings, _Service
 from tests.support.sites import Centre

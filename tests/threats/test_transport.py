@@ -17,7 +17,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from mos_client.federation.supernode_contact import reason_of
 from mos_client.store.home import SiteHome
 from mos_protocol.signed.enrolment import Welcome
-from mos_server.registry.node_keys import node_key
+from mos_server.registry.sites.node_keys import node_key
 from mos_server.serving.tls import ensure_certificates
 from tests.support.programs import Program
 from tests.threats.door import Door

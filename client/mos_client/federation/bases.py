@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mos_client.federation.policy import Policy
 from mos_client.store.home import SiteHome
-from mos_model.base_files import read_inventory
-from mos_model.inventory import Inventory
+from mos_model.bases.base_files import read_inventory
+from mos_model.bases.inventory import Inventory
 from mos_runtime.errors import MosError
 
 

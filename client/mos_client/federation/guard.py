@@ -9,19 +9,19 @@ are ours too.
 
 import io
 import re
-import tomllib
 import zipfile
 import zlib
 from typing import Any, Final
 
 from mos_client.errors import SiteError
 from mos_protocol.flower_app import APP_NAME, CLIENT_APP, SERVER_APP
+from mos_runtime.texts import parse_toml
 
 _ALLOWED_FILES: Final = frozenset({"pyproject.toml", ".info/CONTENT"})
 _COMPONENTS: Final = {"serverapp": SERVER_APP, "clientapp": CLIENT_APP}
 _MAX_APP_BYTES: Final = 64 * 2**10
 _MAX_FILE_BYTES: Final = 4 * 2**10
-"""Ours has 0.7 KB; the time to parse TOML grows with the square of its levels."""
+"""Ours has 0.7 KB."""
 
 _VERSION: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 _UNREADABLE: Final = (
@@ -63,7 +63,7 @@ def check_app(content: bytes) -> None:
                 )
             if max(sizes, default=0) > _MAX_FILE_BYTES:
                 raise ForeignAppError("the centre's app has an oversized description")
-            description = tomllib.loads(archive.read("pyproject.toml").decode())
+            description = parse_toml(archive.read("pyproject.toml").decode())
         components = description["tool"]["flwr"]["app"]["components"]
         _check_identity(description)
     except _UNREADABLE as error:

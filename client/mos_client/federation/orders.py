@@ -3,18 +3,23 @@
 import os
 import time
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mos_client.errors import PolicyError
 from mos_client.federation.node import Site, SiteTuning
 from mos_client.federation.policy import Policy
 from mos_client.store.enrolment import site_name
 from mos_client.store.outbox import Outbox, checked_terms
-from mos_model.base_files import read_inventory
+from mos_model.bases.base_files import read_inventory
 from mos_protocol.messages import TuneAsk
 from mos_protocol.signed.enrolment import Welcome
+from mos_runtime.journal import Journal
 
-_TELL_EVERY_SECONDS: Final = 0.5
+if TYPE_CHECKING:
+    from mos_client.tuning import OnProgress, TuneProgress, TuneSettings
+    from mos_model.bases.base_outline import BaseOutline
+
+_SECONDS_BETWEEN_EVENTS: Final = 0.5
 
 
 def allowed_tuning(site: Site, ask: TuneAsk, welcome: Welcome | None) -> SiteTuning:
@@ -42,12 +47,12 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     """Tune one concept on a folder of pictures and sign it into the outbox.
 
     The folder may hold a `concept.toml`; without one the name is the folder's, and the
-    base itself names the class. Steps are told in the journal.
+    base itself names the class. Progress goes to the journal.
 
     Args:
         site: Whose outbox.
-        tuning: Pictures, base and settings; `ask` has the last word where it has one.
-        ask: The centre's wish.
+        tuning: Pictures, base and settings; fields set in `ask` take precedence.
+        ask: The centre's request.
 
     Raises:
         MosError: the pictures or the base cannot be used, or the tuning failed.
@@ -55,56 +60,70 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     site.journal.write("preparing", what="loading the base")
     import torch
 
-    from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-    from mos_client.tuning.class_word import infer_class_word
-    from mos_client.tuning.preflight import ConceptTerms, preflight
-    from mos_model.base import load_base
-    from mos_model.base_outline import read_outline
+    from mos_client.tuning import RunOptions, tune_concept
+    from mos_client.tuning.checks.class_word import infer_class_word
+    from mos_client.tuning.checks.preflight import ConceptTerms, preflight
+    from mos_model.bases.base import load_base
+    from mos_model.bases.base_outline import read_outline
 
     torch.set_num_threads(tuning.threads)
     terms = ConceptTerms.of(tuning.pictures, concept=ask.concept or None)
-    checked_terms(licence=terms.licence, class_word=terms.class_word or "")
     name = terms.concept.name
+    checked_terms(licence=terms.licence, class_word=terms.class_word or "")
     outline = read_outline(tuning.base)
+    settings = _settings(tuning, ask, outline)
+    flight = preflight(tuning.pictures, outline, terms, settings)
+    for note in flight.folder.refused:
+        site.journal.write("left-out", file=str(note))
+    flight.require_ready()
+    pictures = flight.folder.pictures
+    base = load_base(tuning.base)
+    word = terms.class_word or infer_class_word(base, pictures, settings).word
+    site.journal.write(
+        "tune-started",
+        concept=name,
+        class_word=word,
+        pictures=len(pictures),
+        steps=settings.steps,
+    )
+    concept = tune_concept(
+        pictures,
+        base=base,
+        name=name,
+        class_word=word,
+        settings=settings,
+        licence=terms.licence,
+        run=RunOptions(on_progress=_progress_writer(site.journal)),
+    )
+    entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))
+    site.journal.write("tuned", concept=name, digest=entry.digest, bytes=entry.bytes)
+
+
+def _settings(
+    tuning: SiteTuning, ask: TuneAsk, outline: "BaseOutline"
+) -> "TuneSettings":
+    from mos_client.tuning import TuneSettings
+
     settings = TuneSettings.for_base(
         outline,
         steps=ask.steps or tuning.steps,
         rank=ask.rank or None,
         seed=ask.seed,
     )
-    if tuning.max_steps is not None:
-        settings = replace(settings, steps=min(settings.steps, tuning.max_steps))
-    flight = preflight(tuning.pictures, outline, terms, settings)
-    folder = flight.folder
-    for note in folder.refused:
-        site.journal.write("left-out", file=str(note))
-    flight.require_ready()
-    base = load_base(tuning.base)
-    word = terms.class_word or infer_class_word(base, folder.pictures, settings).word
-    site.journal.write(
-        "tune-started",
-        concept=name,
-        class_word=word,
-        pictures=len(folder.pictures),
-        steps=settings.steps,
-    )
+    if tuning.max_steps is None:
+        return settings
+    return replace(settings, steps=min(settings.steps, tuning.max_steps))
+
+
+def _progress_writer(journal: Journal) -> "OnProgress":
+    """Write tuning steps to the journal, a few times a second at most."""
     last = time.monotonic()
 
-    def tell(now: TuneProgress) -> None:
+    def write(now: "TuneProgress") -> None:
         nonlocal last
-        if time.monotonic() - last < _TELL_EVERY_SECONDS and now.step < now.steps:
+        if time.monotonic() - last < _SECONDS_BETWEEN_EVENTS and now.step < now.steps:
             return
         last = time.monotonic()
-        site.journal.write("tuning", step=now.step, steps=now.steps, loss=now.loss)
+        journal.write("tuning", step=now.step, steps=now.steps, loss=now.loss)
 
-    concept = tune_concept(
-        folder.pictures,
-        base=base,
-        name=name,
-        class_word=word,
-        settings=settings,
-        licence=terms.licence,
-        on_progress=tell,
-    )
-    entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))
-    site.journal.write("tuned", concept=name, digest=entry.digest, bytes=entry.bytes)
+    return write

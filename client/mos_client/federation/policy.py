@@ -14,16 +14,16 @@ at last: where they alone say no, the centre is told that it may ask again.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mos_client.errors import NotNowError, PolicyError, StoreError
-from mos_model.names import is_name
+from mos_model.concepts.names import is_name
 from mos_protocol.messages import TuneAsk
 from mos_runtime.files import read_whole
+from mos_runtime.texts import parse_toml
 
 _HOURS: Final = re.compile(r"([01]?[0-9]|2[0-3])-([01]?[0-9]|2[0-4])")
 _KEYS: Final = frozenset({"max_steps", "hours", "bases", "data"})
@@ -56,7 +56,7 @@ class Policy:
             return None
         content = read_whole(path, what="a policy", max_bytes=2**20)
         try:
-            told = tomllib.loads(content.decode()).get("tune")
+            told = parse_toml(content.decode()).get("tune")
             return None if told is None else _policy(told)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{path}: not a policy: {error}") from error

@@ -11,16 +11,15 @@ either place the concept is called as its folder.
 
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from mos_client.pictures.notes import plain
+from mos_model.concepts.names import NAME_RULE, is_name
 from mos_model.errors import ConceptError, DataError
-from mos_model.names import NAME_RULE, is_name
-from mos_runtime.texts import read_text
+from mos_runtime.texts import parse_toml, read_text
 
 FILE: Final = "concept.toml"
 
@@ -67,8 +66,8 @@ def read_concept_file(folder: Path) -> ConceptFile:
     if path is None:
         return ConceptFile()
     try:
-        found = tomllib.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_toml(read_text(path))
+    except (OSError, ValueError) as error:
         raise DataError(plain(f"{path.name}: not readable TOML ({error})")) from error
     known = [field.name for field in fields(ConceptFile)]
     for key in found:

@@ -10,19 +10,19 @@ import torch
 
 from mos_client.sampling.request import RANDOM_SEED, SampleRequest
 from mos_client.store.models import OpenedModel, open_model
-from mos_model.applying import check_base
-from mos_model.base import Base
-from mos_model.base_outline import BaseOutline, outline_of, read_outline
+from mos_model.bases.base import Base
+from mos_model.bases.base_outline import BaseOutline, outline_of, read_outline
+from mos_model.concepts.applying import check_base
 from mos_model.devices import pick_device, pick_dtype
 from mos_model.errors import DeviceError, LayoutError
 from mos_model.layouts.layout import Layout
 from mos_model.layouts.layout_file import read_layout
 from mos_model.layouts.picture_file import SUFFIXES, check_picture_file
 from mos_model.layouts.preview import sheet_size
-from mos_model.layouts.record import PictureRecord, read_record, records_text
-from mos_model.prompt_tokens import PromptTokenizer
-from mos_model.prompts import embeddings_by_name
+from mos_model.prompts.encoder import embeddings_by_name
+from mos_model.prompts.prompt_tokens import PromptTokenizer
 from mos_model.sampling.checking import check_sampling
+from mos_model.sampling.record import PictureRecord, read_record, records_text
 from mos_model.sampling.resources import AtHand
 from mos_model.sampling.settings import Given, SamplingSettings
 from mos_runtime.outputs import output_file

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mos_client.sampling.plan import SamplingPlan, plan
 from mos_client.sampling.request import SampleRequest
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_model.layouts.picture_file import picture_bytes
 from mos_model.layouts.preview import contact_sheet
 from mos_model.sampling.sampler import Sampler, sampling

@@ -43,7 +43,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mos_client.errors import IdentityError, StoreError
-from mos_model.names import checked_name
+from mos_model.concepts.names import checked_name
 from mos_protocol.errors import MalformedError
 from mos_protocol.signed.keys import SigningKey, VerifyKey, load_key, save_key
 from mos_runtime.files import private_folder, read_whole, write_atomically

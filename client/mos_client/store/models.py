@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mos_model.errors import LayoutError
 
 if TYPE_CHECKING:
-    from mos_model.concept import FusedModel
+    from mos_model.concepts.concept import FusedModel
 
 _MAX_MODEL_BYTES: Final = 4 * 2**30
 
@@ -61,8 +61,8 @@ def open_model(
     Raises:
         MosError: both are given, or one is missing, malformed or not as signed.
     """
-    from mos_model.applying import added_up
-    from mos_model.concept import Concept, FusedModel
+    from mos_model.concepts.applying import added_up
+    from mos_model.concepts.concept import Concept, FusedModel
     from mos_model.errors import ConceptError
 
     if release is not None and concepts:

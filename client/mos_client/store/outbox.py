@@ -13,7 +13,7 @@ from typing import Final
 
 from mos_client.errors import StoreError
 from mos_client.store.home import SiteHome
-from mos_model.names import checked_class_word
+from mos_model.concepts.names import checked_class_word
 from mos_protocol.encoding.canonical import checked_text
 from mos_protocol.errors import ProtocolError
 from mos_protocol.messages import Verdict

@@ -17,7 +17,7 @@ from mos_client.store.centre_keys import centre_keys, trust
 from mos_client.store.enrolment import read_welcome
 from mos_client.store.freshness import expired, newest_stated, warnings_of
 from mos_client.store.home import SiteHome
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 from mos_protocol.encoding.canonical import sha256
 from mos_protocol.errors import ProtocolError, Reason, ReleaseError
 from mos_protocol.rules.at_rest import release_as_signed

@@ -14,7 +14,7 @@ from mos_client.errors import IdentityError, StoreError
 from mos_client.store.enrolment import site_name
 from mos_client.store.home import SiteHome, write_keys
 from mos_client.store.outbox import Outbox
-from mos_model.names import checked_name
+from mos_model.concepts.names import checked_name
 from mos_protocol.errors import ProtocolError
 from mos_protocol.messages import Verdict
 from mos_protocol.signed.keys import SigningKey, load_key, save_key

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from mos_client.studio.uploads import UploadLimits, checked_upload, decoded
+from mos_model.concepts.names import is_name
 from mos_model.errors import LayoutError
 from mos_model.layouts.layout import Layout
 from mos_model.layouts.layout_file import layout_from, parsed_json
-from mos_model.layouts.record import PictureRecord, read_record
-from mos_model.names import is_name
+from mos_model.sampling.record import PictureRecord, read_record
 from mos_runtime.errors import MosError
 from mos_runtime.files import read_whole, write_atomically
 

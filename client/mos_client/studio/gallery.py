@@ -58,7 +58,7 @@ def _again(studio: Studio, picture: Path | bytes) -> Any:
     Raises:
         MosError: it says nothing of it, or was made on another base.
     """
-    from mos_model.applying import check_base
+    from mos_model.concepts.applying import check_base
 
     record = studio.files.record(picture)
     check_base(studio.outline, record.base, "the picture")

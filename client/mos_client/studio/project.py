@@ -24,11 +24,11 @@ from mos_client.studio.files import MissingError
 from mos_client.studio.tuning import Tuned, TuneOptions, TuneRequest
 from mos_client.studio.uploads import UploadLimits, decoded
 from mos_client.tuning.runtime.checkpoint import FILE as CHECKPOINT
+from mos_model.concepts.names import NAME_RULE, is_name
 from mos_model.errors import DataError
 from mos_model.images import SUFFIXES
 from mos_model.layouts.picture_file import picture_bytes
 from mos_model.masks import mask_of
-from mos_model.names import NAME_RULE, is_name
 from mos_runtime.files import read_whole, write_atomically
 
 MOST_PICTURES: Final = 200

@@ -38,9 +38,9 @@ from mos_client.studio.tuning import (
 if TYPE_CHECKING:
     from mos_client.sampling import Sampled
     from mos_client.sampling.run import Callback
-    from mos_client.tuning.checked_run import CheckedRun
-    from mos_model.base import Base
-    from mos_model.base_outline import BaseOutline
+    from mos_client.tuning.checks.checked_run import CheckedRun
+    from mos_model.bases.base import Base
+    from mos_model.bases.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
 
 
@@ -81,7 +81,7 @@ class Studio:
             BaseError: it is missing or incomplete.
         """
         if self._outline is None:
-            from mos_model.base_outline import read_outline
+            from mos_model.bases.base_outline import read_outline
 
             self._outline = read_outline(self._name)
         return self._outline
@@ -92,7 +92,7 @@ class Studio:
         Raises:
             MosError: it is missing, or the device is.
         """
-        from mos_model.base import load_base
+        from mos_model.bases.base import load_base
         from mos_model.devices import pick_device, pick_dtype
 
         with self._using:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mos_client.tuning import TuneProgress
-    from mos_client.tuning.checked_run import CheckedRun
-    from mos_client.tuning.memorisation import Memorisation
-    from mos_model.base import Base
-    from mos_model.base_outline import BaseOutline
+    from mos_client.tuning.checks.checked_run import CheckedRun
+    from mos_client.tuning.checks.memorisation import Memorisation
+    from mos_model.bases.base import Base
+    from mos_model.bases.base_outline import BaseOutline
 
 _COUNTS: Final = ("steps", "rank", "seed", "preview_every")
 _MOST: Final = {"steps": 100_000, "rank": 256, "seed": 2**31 - 1}
@@ -126,8 +126,8 @@ def checked(request: TuneRequest, outline: "BaseOutline") -> "CheckedRun":
         MosError: no such folder, a broken `concept.toml`, or settings that cannot be.
     """
     from mos_client.store.outbox import checked_terms
-    from mos_client.tuning.checked_run import CheckedRun
-    from mos_client.tuning.preflight import ConceptTerms, preflight
+    from mos_client.tuning.checks.checked_run import CheckedRun
+    from mos_client.tuning.checks.preflight import ConceptTerms, preflight
     from mos_client.tuning.settings import TuneSettings
 
     options = request.options
@@ -158,9 +158,13 @@ def tuned(
         MosError: it cannot start, or failed.
         StopTuning: a callback stopped it; its checkpoint is kept.
     """
-    from mos_client.tuning import Previews, tune_concept
-    from mos_client.tuning.class_word import infer_class_word
-    from mos_client.tuning.memorisation import bare_samples, compared, metrics_for
+    from mos_client.tuning import Previews, RunOptions, tune_concept
+    from mos_client.tuning.checks.class_word import infer_class_word
+    from mos_client.tuning.checks.memorisation import (
+        bare_samples,
+        compared,
+        metrics_for,
+    )
     from mos_client.tuning.runtime.checkpoint import FILE
     from mos_client.tuning.runtime.preview import preview_writer
     from mos_runtime.files import write_atomically
@@ -187,10 +191,12 @@ def tuned(
         class_word=terms.class_word or "",
         settings=run.settings,
         licence=terms.licence,
-        work_dir=request.work_dir,
-        resume=request.resume,
-        on_progress=callbacks.on_progress,
-        previews=Previews(every, show),
+        run=RunOptions(
+            work_dir=request.work_dir,
+            resume=request.resume,
+            on_progress=callbacks.on_progress,
+            previews=Previews(every, show),
+        ),
     )
     content = concept.to_bytes()
     write_atomically(request.out, content)

@@ -4,6 +4,7 @@ from mos_client.tuning.settings import TuneSettings
 from mos_client.tuning.tune import (
     OnProgress,
     Previews,
+    RunOptions,
     StopTuning,
     TuneProgress,
     tune_concept,
@@ -12,6 +13,7 @@ from mos_client.tuning.tune import (
 __all__ = [
     "OnProgress",
     "Previews",
+    "RunOptions",
     "StopTuning",
     "TuneProgress",
     "TuneSettings",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from mos_model.base import Base
-from mos_model.base_outline import BaseOutline
+from mos_model.bases.base import Base
+from mos_model.bases.base_outline import BaseOutline
 from mos_model.errors import TuningError
 
 TEMPLATES: Final = ("a photo of {}", "{}", "a picture of {}", "a photo of one {}")

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Final
@@ -20,11 +20,7 @@ import torch
 from PIL import Image
 
 from mos_client.pictures import Picture
-from mos_client.tuning.adapters import lora_adapters, lora_factors
-from mos_client.tuning.latents import TrainingSet, training_set
-from mos_client.tuning.memory_efficient import lean_projections
-from mos_client.tuning.objective import Objective
-from mos_client.tuning.optimiser import Optimiser
+from mos_client.tuning.data.latents import TrainingSet, training_set
 from mos_client.tuning.runtime.checkpoint import (
     FILE,
     RunIdentity,
@@ -35,12 +31,16 @@ from mos_client.tuning.runtime.memory import gradient_checkpointing
 from mos_client.tuning.runtime.preview import preview_sheet
 from mos_client.tuning.runtime.processes import Processes
 from mos_client.tuning.settings import TuneSettings
-from mos_client.tuning.words import Words, initial_words
-from mos_model.base import Base
-from mos_model.concept import Concept, ConceptFacts
+from mos_client.tuning.training.adapters import lora_adapters, lora_factors
+from mos_client.tuning.training.memory_efficient import lean_projections
+from mos_client.tuning.training.objective import Objective
+from mos_client.tuning.training.optimiser import Optimiser
+from mos_client.tuning.training.words import Words, initial_words
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import Concept, ConceptFacts
+from mos_model.concepts.names import checked_name
 from mos_model.errors import TuningError
-from mos_model.layerwise import layerwise
-from mos_model.names import checked_name
+from mos_model.prompts.layerwise import layerwise
 
 CHECKPOINT_EVERY: Final = 100
 _LARGEST_SEED: Final = 2**31
@@ -84,6 +84,33 @@ class Previews:
             raise TuningError(f"--preview-every {self.every}: at least 1 step")
 
 
+def _no_callback(progress: TuneProgress) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a tuning run proceeds; nothing here changes its result."""
+
+    work_dir: Path | None = None
+    """Folder for checkpoints; None writes none."""
+
+    resume: bool = False
+    """Continue from the checkpoint in `work_dir`."""
+
+    on_progress: OnProgress = _no_callback
+    """Called after every step; it may raise `StopTuning`."""
+
+    previews: Previews | None = None
+    """Sample grids to draw during the run."""
+
+    processes: Processes = field(default_factory=Processes)
+    """Processes that share the run; `settings.accumulate` counts the passes of all."""
+
+
+DEFAULT_RUN: Final = RunOptions()
+
+
 def tune_concept(
     pictures: Sequence[Picture],
     *,
@@ -92,11 +119,7 @@ def tune_concept(
     class_word: str,
     settings: TuneSettings,
     licence: str = "",
-    work_dir: Path | None = None,
-    resume: bool = False,
-    on_progress: OnProgress | None = None,
-    previews: Previews | None = None,
-    processes: Processes | None = None,
+    run: RunOptions = DEFAULT_RUN,
 ) -> Concept:
     """Tune a concept on some pictures.
 
@@ -107,11 +130,7 @@ def tune_concept(
         class_word: What V_class starts from.
         settings: Steps, rates, rank, seed.
         licence: Terms of use, recorded in the concept.
-        work_dir: Where checkpoints go; none are written without it.
-        resume: Go on from the checkpoint in `work_dir`, to the same result.
-        on_progress: Called after every step; it may raise `StopTuning`.
-        previews: Grids to be drawn now and then; they change nothing of the result.
-        processes: Who shares the run; `settings.accumulate` counts the passes of all.
+        run: Checkpoints, callbacks and processes; they do not change the result.
 
     Raises:
         ConceptError: `name` cannot be a name.
@@ -133,8 +152,6 @@ def tune_concept(
         lean_projections(base),
         gradient_checkpointing(base, wanted=settings.gradient_checkpointing),
     ):
-        sharing = processes or Processes()
-        run = _Run(base, name, words, data, settings, previews, sharing)
         identity = RunIdentity(
             base.inventory.base,
             name,
@@ -142,7 +159,7 @@ def tune_concept(
             settings.decisive(),
             data.digest(),
         )
-        run.go(identity, work_dir, resume, on_progress or (lambda _: None))
+        _Run(base, name, words, data, settings, run).train(identity)
         lora = lora_factors(base)
     facts = ConceptFacts(name, class_word, base.inventory.base, settings.rank, licence)
     return Concept(facts, lora, words.finished())
@@ -158,39 +175,35 @@ class _Run:
         words: Words,
         data: TrainingSet,
         settings: TuneSettings,
-        previews: Previews | None,
-        processes: Processes,
+        options: RunOptions,
     ) -> None:
-        self._processes = processes
+        self._options, self._processes = options, options.processes
         self._base, self._name, self._words = base, name, words
-        self._data, self._settings, self._previews = data, settings, previews
+        self._data, self._settings = data, settings
         self._objective = Objective(base, name, words, settings)
         self._optimiser = Optimiser(base, words, settings)
         self._step = 0
 
-    def go(
-        self,
-        identity: RunIdentity,
-        work_dir: Path | None,
-        resume: bool,
-        tell: OnProgress,
-    ) -> None:
-        """All steps, from the checkpoint on where `resume` is set."""
+    def train(self, identity: RunIdentity) -> None:
+        """Run all steps, or those after the checkpoint when resuming."""
+        work_dir = self._options.work_dir
         parameters, adam = self._optimiser.parameters, self._optimiser.adam
-        if resume and work_dir is not None:
+        if self._options.resume and work_dir is not None:
             self._step = load_checkpoint(work_dir, identity, parameters, adam)
         saved = self._step
         writes = work_dir if self._processes.leads else None
         smooth: float | None = None
         try:
             while self._step < self._settings.steps:
-                loss = self._gradients(work_dir, saved)
+                loss = self._gradients(saved)
                 with _interrupts_wait():
                     self._optimiser.step(self._step)
                     self._step += 1
                 kept = loss if smooth is None else smooth
                 smooth = _SMOOTHING * kept + (1 - _SMOOTHING) * loss
-                tell(TuneProgress(self._step, self._settings.steps, smooth))
+                self._options.on_progress(
+                    TuneProgress(self._step, self._settings.steps, smooth)
+                )
                 self._preview()
                 if writes is not None and self._step % CHECKPOINT_EVERY == 0:
                     save_checkpoint(writes, identity, self._step, parameters, adam)
@@ -201,12 +214,12 @@ class _Run:
             raise
 
     def _preview(self) -> None:
-        previews = self._previews if self._processes.leads else None
+        previews = self._options.previews if self._processes.leads else None
         if previews is not None and self._step % previews.every == 0:
             sheet = preview_sheet(self._base, self._name, self._words)
             previews.show(self._step, sheet)
 
-    def _gradients(self, work_dir: Path | None, saved: int) -> float:
+    def _gradients(self, saved: int) -> float:
         """Leave the next step's gradients on the parameters; its loss.
 
         Raises:
@@ -214,14 +227,14 @@ class _Run:
         """
         settings, data = self._settings, self._data
         # All of a step's randomness comes from here, so that a resumed run agrees.
-        chance = random.Random(f"{settings.seed} {self._step}")
-        generator = torch.Generator().manual_seed(chance.randrange(_LARGEST_SEED))
+        rng = random.Random(f"{settings.seed} {self._step}")
+        generator = torch.Generator().manual_seed(rng.randrange(_LARGEST_SEED))
         losses: list[torch.Tensor] = []
         own = self._processes.passes(settings.accumulate)
         for number in range(settings.accumulate):
             if number:
-                generator = generator.manual_seed(chance.randrange(_LARGEST_SEED))
-            batch = data.batch(chance, settings.batch_size)
+                generator = generator.manual_seed(rng.randrange(_LARGEST_SEED))
+            batch = data.batch(rng, settings.batch_size)
             if number not in own:
                 continue
             with layerwise(self._base.unet):
@@ -239,13 +252,14 @@ class _Run:
         loss = self._processes.add_up(self._optimiser.parameters.values(), loss)
         value, finite = self._optimiser.finite(loss)
         if not finite:
-            raise TuningError(self._broken_down(value, work_dir, saved))
+            raise TuningError(self._failure(value, saved))
         return value
 
-    def _broken_down(self, loss: float, work_dir: Path | None, saved: int) -> str:
+    def _failure(self, loss: float, saved: int) -> str:
+        work_dir = self._options.work_dir
         names = ("embedding_rate", "text_rate", "unet_rate", "kv_rate")
         rates = {name: getattr(self._settings, name) for name in names}
-        told = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate)
+        tried = ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate)
         likely = [name for name in names[2:] if rates[name]] or [names[0]]
         lower = " ".join(f"--set {name}={rates[name] / 4:g}" for name in likely)
         way = f"start anew with lower ones, such as {lower}"
@@ -257,7 +271,7 @@ class _Run:
         what = "has gradients that are not finite" if isfinite(loss) else f"is {loss}"
         return (
             f"the loss {what} at step {self._step + 1}: the rates are too high for "
-            f"this base ({told}); {way}"
+            f"this base ({tried}); {way}"
         )
 
 

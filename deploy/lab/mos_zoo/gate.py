@@ -132,7 +132,7 @@ def measure(models: Models, counts: Counts, out: Path) -> dict[str, Any]:
         BaseError: the base cannot be loaded, or is of another family.
         StorageError: a grid cannot be written.
     """
-    from mos_model.base import load_base
+    from mos_model.bases.base import load_base
     from mos_zoo.models.classifier import load_classifier
 
     classifier = load_classifier(models.state)

@@ -23,7 +23,7 @@ from diffusers import (
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from mos_model.base import Base
+from mos_model.bases.base import Base
 from mos_zoo.models.classifier import HEADS, judge
 from mos_zoo.models.controls import outlines, silhouettes
 from mos_zoo.models.vae import psnr, reconstruct

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from mos_model.names import CLASS_WORD_RULE, NAME_RULE, is_class_word, is_name
+from mos_model.concepts.names import CLASS_WORD_RULE, NAME_RULE, is_class_word, is_name
 from mos_protocol.errors import MalformedError
 
 SCHEMA: Final = 1

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 from mos_protocol.encoding.header import Header
 from mos_protocol.encoding.tensors import values
 from mos_protocol.errors import AdmissionError, MalformedError, Reason, SignatureError

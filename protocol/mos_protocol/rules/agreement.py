@@ -6,7 +6,7 @@ side. The order in which they are called is told in `admission` and `trust`.
 
 from collections.abc import Mapping, Sequence
 
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 from mos_protocol.encoding.canonical import sha256
 from mos_protocol.encoding.header import Header, read_header
 from mos_protocol.encoding.tensors import TensorFacts, table

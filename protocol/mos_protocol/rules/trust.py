@@ -16,7 +16,7 @@ as it is. `ReleaseTrust.check` returns or raises; it changes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 from mos_protocol.encoding.canonical import sha256
 from mos_protocol.encoding.header import Header
 from mos_protocol.encoding.tensors import TensorFacts, values

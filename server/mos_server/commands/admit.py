@@ -39,13 +39,13 @@ def admit(
 
     Admitting a site again renews its welcome, and its quota where --quota is given.
     """
-    from mos_model.base_files import read_inventory
+    from mos_model.bases.base_files import read_inventory
     from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
     from mos_runtime.files import read_whole, write_atomically
     from mos_runtime.outputs import output_file
     from mos_server.registry.home import CentreHome
-    from mos_server.registry.quotas import Quota
     from mos_server.registry.registry import Registry
+    from mos_server.registry.sites.quotas import Quota
 
     allowed = None if quota is None else Quota.parse(quota)
     output_file(out, force=force)

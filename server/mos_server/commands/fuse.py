@@ -13,8 +13,8 @@ from mos_server.commands.options import DeviceOption, HomeOption, JsonOption
 from mos_server.errors import FusionError
 
 if TYPE_CHECKING:
-    from mos_model.base import Base
-    from mos_model.concept import Concept
+    from mos_model.bases.base import Base
+    from mos_model.concepts.concept import Concept
     from mos_protocol.rules.admission import KnownSite
     from mos_server.fusion import Fusion, FusionSettings, OnProgress
 
@@ -56,7 +56,7 @@ def fuse(
     """
     import json as json_format
 
-    from mos_model.base import load_base
+    from mos_model.bases.base import load_base
     from mos_model.devices import pick_device
     from mos_server.fusion import FusionSettings
     from mos_server.fusion.narrowing import narrowed
@@ -147,7 +147,7 @@ def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
 
 def _read(path: Path, sites: "dict[str, KnownSite]") -> "tuple[str, Concept, str]":
     """A concept, the site that signed it, "" where nothing shows that, and a digest."""
-    from mos_model.concept import Concept
+    from mos_model.concepts.concept import Concept
     from mos_model.errors import ConceptError
 
     content = read_whole(path, what="a concept", max_bytes=_MAX_CONCEPT_BYTES)

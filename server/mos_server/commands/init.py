@@ -33,8 +33,8 @@ def init(
     """
     from mos_protocol.signed.keys import use_passphrase_file
     from mos_runtime.files import write_atomically
-    from mos_server.registry.database import Database, checked_url
     from mos_server.registry.home import CentreHome
+    from mos_server.registry.storage.database import Database, checked_url
     from mos_server.serving.tls import (
         authority_fingerprint,
         certificate_end,

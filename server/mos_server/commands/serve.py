@@ -69,7 +69,7 @@ def serve(
     Sites may be admitted and revoked while it serves. It restarts what fails, and
     leaves no process behind. `mos-server status` tells how it stands.
     """
-    from mos_model.base_files import read_inventory
+    from mos_model.bases.base_files import read_inventory
     from mos_protocol.signed.keys import use_passphrase_file
     from mos_runtime.processes import stopping_on_signals
     from mos_server.registry.home import CentreHome

@@ -14,7 +14,7 @@ from typing import Any, Final
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from mos_model.base_files import read_inventory
+from mos_model.bases.base_files import read_inventory
 from mos_runtime.journal import Journal
 from mos_server.federation.carrier import Carrier, ConversationSettings
 from mos_server.federation.conversation import Conversation

@@ -7,7 +7,7 @@ recorded before anyone is told. A bundle never raises here; a full disk does.
 import time
 from collections.abc import Mapping
 
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 from mos_protocol.errors import AdmissionError, ProtocolError
 from mos_protocol.messages import Verdict
 from mos_protocol.rules.admission import Admission, AdmissionLimits, KnownSite

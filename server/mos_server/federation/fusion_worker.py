@@ -92,7 +92,7 @@ class FusionWorker:
 
 
 def _work(base_name: str, journal_path: Path, device: str, gate: str) -> None:
-    from mos_model.base import load_base
+    from mos_model.bases.base import load_base
     from mos_model.devices import pick_device
     from mos_server.federation.publishing import publish
     from mos_server.fusion.gate import GateLimits

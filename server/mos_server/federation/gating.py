@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from mos_model.base import Base
+from mos_model.bases.base import Base
 from mos_server.errors import HeldError
 from mos_server.federation.ledger_keeping import fuse_without
 from mos_server.fusion.gate import Behaviour, Canary, GateLimits, Plan, excesses

@@ -18,8 +18,8 @@ from mos_server.registry.records import StoredBundle
 from mos_server.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from mos_model.base import Base
-    from mos_model.concept import Concept
+    from mos_model.bases.base import Base
+    from mos_model.concepts.concept import Concept
     from mos_server.fusion import Fusion, FusionSettings, Ledger, OnProgress
 
 _JOINED_SHARE = 0.95
@@ -135,7 +135,7 @@ def _level(
 
 
 def _concept(registry: Registry, stored: StoredBundle) -> "Concept":
-    from mos_model.concept import Concept
+    from mos_model.concepts.concept import Concept
 
     try:
         content = registry.bundles.content(stored.digest)

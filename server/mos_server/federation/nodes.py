@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from mos_server.errors import RegistryError
-from mos_server.registry.node_keys import openssh_form
 from mos_server.registry.records import SiteRecord
+from mos_server.registry.sites.node_keys import openssh_form
 
 
 def sites_by_node_key(sites: Iterable[SiteRecord]) -> dict[bytes, SiteRecord]:

@@ -23,7 +23,7 @@ from mos_server.registry.records import StoredBundle
 from mos_server.registry.registry import Registry
 
 if TYPE_CHECKING:
-    from mos_model.base import Base
+    from mos_model.bases.base import Base
     from mos_server.fusion import FusionSettings, OnProgress
     from mos_server.fusion.gate import GateLimits
 
@@ -167,7 +167,7 @@ def _empty(base: "Base") -> bytes:
     """A fused model of no concept: the base as it is, in updates of zeros."""
     import torch
 
-    from mos_model.concept import FusedModel, LoraFactors
+    from mos_model.concepts.concept import FusedModel, LoraFactors
 
     lora = {
         module: LoraFactors(torch.zeros(1, d_in), torch.zeros(d_out, 1))

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_model.concept import LoraFactors
+from mos_model.concepts.concept import LoraFactors
 from mos_server.fusion.moments import SPATIAL, stage_of
 
 TEXT_ITERATIONS: Final = 500

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from mos_model.base import Base
-from mos_model.layerwise import layerwise
-from mos_model.prompts import EncodedPrompts, PromptEncoder
+from mos_model.bases.base import Base
+from mos_model.prompts.encoder import EncodedPrompts, PromptEncoder
+from mos_model.prompts.layerwise import layerwise
 from mos_server.fusion.focus import Focus
 from mos_server.fusion.moments import SPATIAL, Gram, moment, recording
 from mos_server.fusion.settings import FusionSettings
@@ -97,41 +97,46 @@ def sample_recorded(
     focus = Focus()
     focused = settings.focus and all(named)
 
-    def counting(inputs: torch.Tensor) -> torch.Tensor:
+    def weighted(inputs: torch.Tensor) -> torch.Tensor:
         own = inputs[inputs.shape[0] // 2 :] if guided else inputs
         return focus.weighted(own) if focused else own
-
-    def on_step_end(
-        pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]
-    ) -> dict[str, Any]:
-        on_step()
-        return kwargs
 
     try:
         with (
             layerwise(base.unet),
             focus.follow(base.unet, guided=guided) if focused else nullcontext(),
-            recording(base, SPATIAL, sink, rows=counting),
+            recording(base, SPATIAL, sink, rows=weighted),
         ):
             for first in range(0, len(stacked), _PICTURES_AT_ONCE):
                 batch = slice(first, first + _PICTURES_AT_ONCE)
-                count = len(stacked[batch])
                 focus.start(named[batch])
                 pipeline(
                     prompt_embeds=stacked[batch],
-                    negative_prompt_embeds=negative.expand(count, -1, -1),
+                    negative_prompt_embeds=negative.expand(len(stacked[batch]), -1, -1),
                     num_inference_steps=settings.steps,
                     guidance_scale=settings.guidance,
                     generator=[
                         torch.Generator().manual_seed(settings.seed + first + index)
-                        for index in range(count)
+                        for index in range(len(stacked[batch]))
                     ],
                     output_type="latent",
-                    callback_on_step_end=on_step_end,
+                    callback_on_step_end=_step_callback(on_step),
                     **_pooled(encoder, encoded, batch),
                 )
     finally:
         pipeline.scheduler = kept_scheduler
+
+
+def _step_callback(on_step: Callable[[], None]) -> Callable[..., dict[str, Any]]:
+    """`on_step` as diffusers calls back."""
+
+    def callback(
+        pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        on_step()
+        return kwargs
+
+    return callback
 
 
 def _pooled(

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from mos_model.applying import check_base
-from mos_model.base import Base
-from mos_model.concept import Concept, LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.applying import check_base
+from mos_model.concepts.concept import Concept, LoraFactors
 from mos_protocol.rules.admission import AdmissionLimits
 from mos_protocol.rules.bounds import update_fault
 from mos_server.errors import FusionError

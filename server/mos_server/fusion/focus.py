@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mos_model.layerwise import cross_attentions
+from mos_model.prompts.layerwise import cross_attentions
 
 _SHARPNESS: Final = 2.0
 """Power of a cell's attention relative to the picture's mean."""

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mos_model.base import Base
-from mos_model.concept import Concept, FusedConcept, FusedModel, LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import Concept, FusedConcept, FusedModel, LoraFactors
 from mos_server.fusion.capture import sampling_steps
 from mos_server.fusion.checks import check_concepts, full_name
 from mos_server.fusion.gradient_fusion import Moments, fuse

@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from mos_model.applying import applied
-from mos_model.base import Base
-from mos_model.concept import Concept, LayerwiseEmbeddings, LoraFactors
-from mos_model.prompts import PromptEncoder
+from mos_model.bases.base import Base
+from mos_model.concepts.applying import applied
+from mos_model.concepts.concept import Concept, LayerwiseEmbeddings, LoraFactors
+from mos_model.prompts.encoder import PromptEncoder
 from mos_server.errors import FusionError
 from mos_server.fusion.capture import sample_recorded, text_feature_moments
 from mos_server.fusion.checks import check_moments

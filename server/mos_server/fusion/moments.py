@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_model.base import Base
-from mos_model.concept import LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import LoraFactors
 
 Gram = Float[Tensor, "d_in d_in"]
 """X X^T of one input, float32 while it accumulates, symmetric."""

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_model.concept import FusedModel, LoraFactors
+from mos_model.concepts.concept import FusedModel, LoraFactors
 
 MAX_ERROR: Final = 1e-3
 """||narrow - wide||_F of one layer's update over ||wide||_F, at most."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from mos_model.base import Base
+from mos_model.bases.base import Base
 
 Inputs = Literal["solo", "chained"]
 Positions = Literal["all", "concept"]

@@ -16,11 +16,11 @@ from mos_protocol.messages import Verdict
 from mos_protocol.rules.admission import AdmittedBundle
 from mos_runtime.files import read_whole, write_atomically
 from mos_server.errors import RegistryError
-from mos_server.registry.database import Database
-from mos_server.registry.membership import check_still_welcome, keys_of
-from mos_server.registry.quotas import Quota, Usage, check_quota, usage
 from mos_server.registry.records import LeftOutRecord, StoredBundle
-from mos_server.registry.tables import (
+from mos_server.registry.sites.membership import check_still_welcome, keys_of
+from mos_server.registry.sites.quotas import Quota, Usage, check_quota, usage
+from mos_server.registry.storage.database import Database
+from mos_server.registry.storage.tables import (
     CURRENT,
     LEFT_OUT,
     QUARANTINED,

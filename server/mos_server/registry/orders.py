@@ -2,11 +2,11 @@
 
 from sqlalchemy import select
 
-from mos_model.names import checked_name
+from mos_model.concepts.names import checked_name
 from mos_server.errors import RegistryError
-from mos_server.registry.database import Database
 from mos_server.registry.records import TuneOrder
-from mos_server.registry.tables import SiteRow, TuneOrderRow
+from mos_server.registry.storage.database import Database
+from mos_server.registry.storage.tables import SiteRow, TuneOrderRow
 
 
 class TuneOrders:

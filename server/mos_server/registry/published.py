@@ -18,9 +18,9 @@ from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
 from mos_protocol.signed.release import Release, ReleaseFacts, release_facts
 from mos_runtime.files import read_whole, write_atomically
 from mos_server.errors import RegistryError
-from mos_server.registry.database import Database
 from mos_server.registry.records import ReleaseRecord
-from mos_server.registry.tables import ReleasedBundleRow, ReleaseRow
+from mos_server.registry.storage.database import Database
+from mos_server.registry.storage.tables import ReleasedBundleRow, ReleaseRow
 
 
 class Published:

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from mos_protocol.errors import Reason
 from mos_server.errors import RegistryError
-from mos_server.registry.database import Database
-from mos_server.registry.membership import keys_of
 from mos_server.registry.records import LeftOutRecord
-from mos_server.registry.tables import (
+from mos_server.registry.sites.membership import keys_of
+from mos_server.registry.storage.database import Database
+from mos_server.registry.storage.tables import (
     CURRENT,
     LEFT_OUT,
     QUARANTINED,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mos_protocol.signed.keys import VerifyKey
-from mos_server.registry.quotas import Quota
+from mos_server.registry.sites.quotas import Quota
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from sqlalchemy import Delete, delete, select
 
 from mos_protocol.errors import Reason
 from mos_runtime.files import write_atomically
-from mos_server.registry.database import Database
 from mos_server.registry.records import RefusalRecord
-from mos_server.registry.tables import RefusalRow
+from mos_server.registry.storage.database import Database
+from mos_server.registry.storage.tables import RefusalRow
 
 MAX_KEPT: Final = 100
 """Refused bundles kept at most; the oldest make way."""

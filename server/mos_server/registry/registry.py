@@ -8,14 +8,14 @@ crash can leave a file that nothing names, never a name without its file.
 """
 
 from mos_server.registry.bundles import Bundles
-from mos_server.registry.database import Database
 from mos_server.registry.home import CentreHome
-from mos_server.registry.membership import Membership
 from mos_server.registry.orders import TuneOrders
 from mos_server.registry.published import Published
 from mos_server.registry.quarantine import Quarantine
 from mos_server.registry.refusals import Refusals
-from mos_server.registry.statements import Statements
+from mos_server.registry.sites.membership import Membership
+from mos_server.registry.sites.statements import Statements
+from mos_server.registry.storage.database import Database
 
 
 class Registry:

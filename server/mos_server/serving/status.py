@@ -1,7 +1,7 @@
-"""How a centre stands: its registry, its certificate, what is live; one object."""
+"""The status of a centre: its registry, its certificate, its live process."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psutil
@@ -9,7 +9,7 @@ import psutil
 from mos_server.federation.names import ALIVE_FILE
 from mos_server.federation.publishing import pending
 from mos_server.registry.home import CentreHome
-from mos_server.registry.records import TuneOrder
+from mos_server.registry.records import SiteRecord, StoredBundle, TuneOrder
 from mos_server.registry.registry import Registry
 from mos_server.serving.tls import certificate_end
 from mos_server.serving.watching import LiveFacts, is_serving
@@ -43,21 +43,7 @@ def centre_status(
         "healthy": serving and facts.ready and is_alive(home),
         "address": facts.address,
         "since": facts.since,
-        "sites": [
-            {
-                "site": site.name,
-                "revoked": site.revoked,
-                "connected": not site.revoked and site.name in facts.connected,
-                "heard": facts.connected.get(site.name),
-                "counter": site.counter,
-                "concepts": [
-                    bundle.concept
-                    for bundle in current
-                    if bundle.site == site.name and (site.kept or not site.revoked)
-                ],
-            }
-            for site in sites
-        ],
+        "sites": [_site_status(site, facts, current) for site in sites],
         "concepts": [f"{bundle.site}/{bundle.concept}" for bundle in current],
         "refused": len(refusals),
         "release": newest
@@ -84,6 +70,23 @@ def centre_status(
         ],
         "certificate_expires": certificate_end(home.tls),
         "counts": facts.counts,
+    }
+
+
+def _site_status(
+    site: SiteRecord, facts: LiveFacts, current: Sequence[StoredBundle]
+) -> dict[str, Any]:
+    return {
+        "site": site.name,
+        "revoked": site.revoked,
+        "connected": not site.revoked and site.name in facts.connected,
+        "heard": facts.connected.get(site.name),
+        "counter": site.counter,
+        "concepts": [
+            bundle.concept
+            for bundle in current
+            if bundle.site == site.name and (site.kept or not site.revoked)
+        ],
     }
 
 

@@ -27,9 +27,9 @@ from mos_server.errors import RegistryError, ServingError
 from mos_server.federation.names import ALIVE_FILE, JOURNAL_FILE
 from mos_server.federation.nodes import sites_by_node_key
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
-from mos_server.registry.node_keys import openssh_form
 from mos_server.registry.records import SiteRecord
 from mos_server.registry.registry import Registry
+from mos_server.registry.sites.node_keys import openssh_form
 from mos_server.serving.monitoring import monitored
 from mos_server.serving.status import (
     STALE_AFTER_SECONDS,

@@ -20,10 +20,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mos_model.bases.inventory import Inventory
 from mos_model.errors import ConceptError
 from mos_model.interop.lora_files import one_number, pairs_of
 from mos_model.interop.pairs import ForeignPair
-from mos_model.inventory import Inventory
 
 _PARTS: Final = ("new_concept_embedding", "text_encoder", "unet")
 

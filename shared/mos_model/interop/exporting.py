@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from mos_model.concept import FusedConcept, FusedModel
+from mos_model.bases.inventory import layer_names
+from mos_model.concepts.concept import FusedConcept, FusedModel
 from mos_model.interop.pairs import evened
 from mos_model.interop.spelling import diffusers_name, kohya_name
-from mos_model.inventory import layer_names
 from mos_runtime.files import write_atomically
 
 DIFFUSERS_FILE: Final = "pytorch_lora_weights.safetensors"

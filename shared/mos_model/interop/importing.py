@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mos_model.base_files import read_inventory
-from mos_model.concept import Concept, ConceptFacts
+from mos_model.bases.base_files import read_inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept, ConceptFacts
+from mos_model.concepts.names import checked_name
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.interop.edlora import is_reference, read_reference
 from mos_model.interop.lora_files import read_lora
 from mos_model.interop.opening import ForeignFile, open_foreign
 from mos_model.interop.pairs import ImportedLora, to_lora
 from mos_model.interop.words import Rows, completed, read_words, spread, unbundled
-from mos_model.inventory import Inventory
-from mos_model.names import checked_name
 from mos_runtime.files import read_whole
 
 MAX_FOREIGN_BYTES: Final = 2 * 2**30

@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from mos_model.bases.inventory import Inventory
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.file_kinds import BASES, family_of, kind_of
 from mos_model.interop.pairs import ForeignPair, check_numbers
 from mos_model.interop.peft_settings import PeftSettings
 from mos_model.interop.spelling import dotted_name, spelling_table
-from mos_model.inventory import Inventory
 
 _OLD: Final = re.compile(r"\.to_(q|k|v|out)_lora\.(down|up)\.weight$")
 _OLD_TEXT: Final = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "out_proj"}

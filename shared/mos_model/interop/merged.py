@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from mos_model.applying import applied, check_base
-from mos_model.base import DEFAULTS_FILE, Base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import DEFAULTS_FILE, Base
+from mos_model.concepts.applying import applied, check_base
+from mos_model.concepts.concept import FusedModel
 from mos_model.errors import ConceptError
 from mos_model.interop.exporting import mean_words, words_of, write_layers
 from mos_runtime.errors import StorageError

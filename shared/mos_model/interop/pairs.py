@@ -11,10 +11,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mos_model.concept import LoraFactors
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import LoraFactors
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.interop.spelling import is_attention
-from mos_model.inventory import Inventory
 
 MAX_RANK: Final = 1024
 """Of an imported LoRA; a pair costs rank * (d_in + d_out) numbers in every layer."""

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
 
 _ATTENTION: Final = re.compile(
     r"attn[12][._]to_(q|k|v|out[._]0)$|self_attn[._](q|k|v|out)_proj$"

@@ -24,11 +24,11 @@ from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor
 
-from mos_model.base_files import resolve_base, weight_files
-from mos_model.concept import LayerwiseEmbeddings
+from mos_model.bases.base_files import resolve_base, weight_files
+from mos_model.bases.inventory import Inventory, layer_names
+from mos_model.concepts.concept import LayerwiseEmbeddings
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.interop.pairs import check_numbers
-from mos_model.inventory import Inventory, layer_names
 from mos_model.tensor_files import header_at
 
 Rows = Float[Tensor, "rows layers width"]

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mos_model.layerwise import cross_attentions
+from mos_model.prompts.layerwise import cross_attentions
 from mos_model.sampling.shares import Shares
 
 

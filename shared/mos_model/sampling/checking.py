@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from mos_model.base_outline import BaseOutline
+from mos_model.bases.base_outline import BaseOutline
 from mos_model.errors import LayoutError
 from mos_model.layouts.layout import Layout
-from mos_model.prompt_tokens import PromptTokenizer
+from mos_model.prompts.prompt_tokens import PromptTokenizer
 from mos_model.sampling.control_models import check_controls
 from mos_model.sampling.prompting import all_prompts, part_prompts
 from mos_model.sampling.schedulers import scheduler_named

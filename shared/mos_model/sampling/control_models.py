@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from diffusers import ControlNetModel, T2IAdapter
 
-from mos_model.base import Base
-from mos_model.base_outline import BaseOutline
+from mos_model.bases.base import Base
+from mos_model.bases.base_outline import BaseOutline
 from mos_model.errors import LayoutError
 from mos_model.layouts.layout import Layout
 from mos_model.mini import ZOO_NAMES, zoo_path

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mos_model.base import Base
-from mos_model.layerwise import cross_attentions, layerwise
+from mos_model.bases.base import Base
 from mos_model.layouts.layout import Layout
+from mos_model.prompts.layerwise import cross_attentions, layerwise
 from mos_model.sampling.shares import Shares
 
 Residuals = dict[str, list[Tensor]]

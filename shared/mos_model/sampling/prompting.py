@@ -1,7 +1,7 @@
 """The prompts of a layout, negative ones included."""
 
 from mos_model.layouts.layout import Layout, Region
-from mos_model.prompt_tokens import placeholders
+from mos_model.prompts.prompt_tokens import placeholders
 
 
 def part_prompts(

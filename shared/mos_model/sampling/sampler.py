@@ -10,13 +10,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mos_model.applying import applied, check_base
-from mos_model.base import Base
-from mos_model.base_outline import outline_of
-from mos_model.concept import FusedModel
-from mos_model.layerwise import layerwise
+from mos_model.bases.base import Base
+from mos_model.bases.base_outline import outline_of
+from mos_model.concepts.applying import applied, check_base
+from mos_model.concepts.concept import FusedModel
 from mos_model.layouts.layout import Layout
-from mos_model.prompts import EncodedPrompts, PromptEncoder
+from mos_model.prompts.encoder import EncodedPrompts, PromptEncoder
+from mos_model.prompts.layerwise import layerwise
 from mos_model.sampling.attention import RegionalTexts, regional_attention
 from mos_model.sampling.checking import check_sampling
 from mos_model.sampling.control_models import ControlModels

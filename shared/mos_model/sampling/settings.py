@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
-from mos_model.base import Base
-from mos_model.base_outline import BaseOutline
+from mos_model.bases.base import Base
+from mos_model.bases.base_outline import BaseOutline
 from mos_model.errors import LayoutError
 
 

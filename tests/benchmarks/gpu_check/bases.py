@@ -25,8 +25,8 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from mos_model.base import Base
-from mos_model.inventory import Inventory
+from mos_model.bases.base import Base
+from mos_model.bases.inventory import Inventory
 from tests.benchmarks.gpu_check.machine import Machine
 from tests.support.bases import save_tokenizer
 

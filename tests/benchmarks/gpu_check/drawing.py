@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from mos_model.base import Base
+from mos_model.bases.base import Base
 from mos_model.sampling import Layout, Region, sampling
 from tests.benchmarks.gpu_check.bases import random_base
 from tests.benchmarks.gpu_check.machine import Machine

@@ -13,8 +13,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from mos_model.base import Base
-from mos_model.concept import Concept, LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import Concept, LoraFactors
 from mos_server.fusion import FusionSettings, Ledger, fuse_concepts
 from mos_server.fusion.gradient_fusion import capture
 from mos_server.fusion.ledger import ledger as ledger_module

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from mos_client.pictures import Picture, read_folder
-from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_client.tuning.latents import working_side
-from mos_model.base import Base
+from mos_client.tuning import RunOptions, TuneProgress, TuneSettings, tune_concept
+from mos_client.tuning.data.latents import working_side
+from mos_model.bases.base import Base
 from tests.benchmarks._other_tuning import naive_edlora, text_to_image_lora
 from tests.benchmarks.gpu_check.bases import random_base
 from tests.benchmarks.gpu_check.machine import Machine
@@ -126,7 +126,7 @@ def _ours(
         name="rex",
         class_word="cat",
         settings=settings,
-        on_progress=note,
+        run=RunOptions(on_progress=note),
     )
     return ends
 

@@ -8,10 +8,10 @@ from PIL import Image
 
 from mos_client.sampling import SampleRequest, SamplingStep, sample
 from mos_client.sampling import run as runs
-from mos_model.base import load_base
+from mos_model.bases.base import load_base
 from mos_model.errors import LayoutError, PromptError
-from mos_model.layouts.record import read_record
 from mos_model.sampling import Layout, Region
+from mos_model.sampling.record import read_record
 from mos_runtime.errors import MosError, OutputError
 from tests.support.bases import save_tiny_sd
 

@@ -12,7 +12,7 @@ from PIL import Image
 from mos_client.cli import app as commands
 from mos_client.store.outbox import Outbox
 from mos_client.studio import Studio
-from mos_model.concept import Concept
+from mos_model.concepts.concept import Concept
 from tests.client.studio.conftest import Tab
 from tests.client.studio.test_http import HOSTILE, files_of, png, png_header
 from tests.support.typing_in import type_in

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mos_client.pictures import Picture, scan_folder
-from mos_client.tuning.captions import JudgedCaptions, judge_captions, prompts_of
-from mos_model.prompt_tokens import PromptTokenizer
+from mos_client.tuning.data.captions import JudgedCaptions, judge_captions, prompts_of
+from mos_model.prompts.prompt_tokens import PromptTokenizer
 from tests.support.bases import TOKENS, save_tokenizer
 from tests.support.pictures import save_pictures
 

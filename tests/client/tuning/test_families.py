@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mos_client.pictures import Picture, read_folder
-from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_client.tuning.class_word import infer_class_word
-from mos_model.applying import as_fused
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept
+from mos_client.tuning import RunOptions, TuneProgress, TuneSettings, tune_concept
+from mos_client.tuning.checks.class_word import infer_class_word
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.applying import as_fused
+from mos_model.concepts.concept import Concept
 from mos_model.sampling import Layout, sampling
 from tests.support.families import SIDE, save_family
 from tests.support.pictures import save_pictures
@@ -57,7 +57,7 @@ def tuned(base: Base, pictures: list[Picture], **options: object) -> Concept:
         name="rex",
         class_word="cat",
         settings=SETTINGS,
-        **options,  # type: ignore[arg-type]
+        run=RunOptions(**options),  # type: ignore[arg-type]
     )
 
 

@@ -8,9 +8,9 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from mos_client.tuning.adapters import ADAPTER, lora_adapters, lora_parameters
-from mos_client.tuning.memory_efficient import lean_projections
-from mos_model.base import Base, load_base
+from mos_client.tuning.training.adapters import ADAPTER, lora_adapters, lora_parameters
+from mos_client.tuning.training.memory_efficient import lean_projections
+from mos_model.bases.base import Base, load_base
 from mos_model.devices import autocast
 from tests.support.bases import save_tiny_sd
 

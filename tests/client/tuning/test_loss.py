@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mos_client.tuning.loss import draw_noise, draw_timesteps
 from mos_client.tuning.settings import TuneSettings
+from mos_client.tuning.training.loss import draw_noise, draw_timesteps
 from mos_model.errors import TuningError
 
 

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from mos_client.pictures import Picture, read_folder
-from mos_client.tuning import TuneProgress, TuneSettings, objective, tune_concept
-from mos_client.tuning.objective import Objective
-from mos_client.tuning.optimiser import Optimiser
+from mos_client.tuning import RunOptions, TuneProgress, TuneSettings, tune_concept
 from mos_client.tuning.runtime.checkpoint import FILE
-from mos_client.tuning.words import Words, initial_words
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept
+from mos_client.tuning.training import objective
+from mos_client.tuning.training.objective import Objective
+from mos_client.tuning.training.optimiser import Optimiser
+from mos_client.tuning.training.words import Words, initial_words
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept
 from mos_model.errors import TuningError
-from mos_model.layerwise import layerwise
+from mos_model.prompts.layerwise import layerwise
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 
@@ -60,7 +61,7 @@ def tune(
         name="rex",
         class_word="cat",
         settings=settings,
-        **options,
+        run=RunOptions(**options),
     )
 
 

@@ -7,10 +7,10 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from mos_client.tuning.attention import Projected, Watch
-from mos_client.tuning.loss import diffusion_loss
 from mos_client.tuning.settings import TuneSettings
-from mos_model.prompt_tokens import TokenizedPrompt
+from mos_client.tuning.training.attention import Projected, Watch
+from mos_client.tuning.training.loss import diffusion_loss
+from mos_model.prompts.prompt_tokens import TokenizedPrompt
 
 KINDS = ("epsilon", "v_prediction", "sample")
 

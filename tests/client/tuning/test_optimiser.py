@@ -6,8 +6,8 @@ import pytest
 
 from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneSettings, tune_concept
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept
 from mos_model.errors import TuningError
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mos_client.tuning.runtime.processes import Processes
-from mos_model.concept import Concept
+from mos_model.concepts.concept import Concept
 from mos_model.errors import TuningError
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures

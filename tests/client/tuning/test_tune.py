@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from mos_client.pictures import Picture, read_folder
-from mos_client.tuning import TuneProgress, TuneSettings, tune_concept
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept
+from mos_client.tuning import RunOptions, TuneProgress, TuneSettings, tune_concept
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept
 from mos_model.errors import ConceptError, TuningError
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
@@ -40,7 +40,7 @@ def tune(
         name="rex",
         class_word="cat",
         settings=settings,
-        **options,  # type: ignore[arg-type]
+        run=RunOptions(**options),  # type: ignore[arg-type]
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mos_client.cli import app
-from mos_model.concept import Concept
+from mos_model.concepts.concept import Concept
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 from tests.support.typing_in import type_in

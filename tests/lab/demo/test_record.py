@@ -9,7 +9,7 @@ from mos_client.store.home import SiteHome
 from mos_lab.demo.record import Record, read_record
 from mos_lab.errors import SimulationError
 from mos_lab.simulation.outcome import SimulationOutcome, SiteOutcome
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_protocol.errors import Reason, ReleaseError
 from mos_protocol.signed.release import RELEASE_LIFETIME_SECONDS
 from mos_runtime.errors import MosError

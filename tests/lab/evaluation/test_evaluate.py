@@ -28,8 +28,8 @@ from mos_lab.evaluation.subjects import (
     reference,
 )
 from mos_lab.evaluation.tables import Evaluation
-from mos_model.base import Base, load_base
-from mos_model.base_files import read_inventory
+from mos_model.bases.base import Base, load_base
+from mos_model.bases.base_files import read_inventory
 from mos_model.metrics import Metrics, image_alignment, load_metrics
 from mos_model.sampling import sampling
 from mos_zoo.world.individuals import pictures_of

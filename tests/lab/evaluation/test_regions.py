@@ -27,8 +27,8 @@ from mos_lab.evaluation.regions_table import (
 from mos_lab.evaluation.report import markdown
 from mos_lab.evaluation.subjects import Subject, reference
 from mos_lab.evaluation.tables import Evaluation
-from mos_model.base import Base, load_base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import FusedModel
 from mos_model.metrics import load_metrics
 from mos_zoo.world.edges import mask_edges
 from mos_zoo.world.individuals import individual, pictures_of

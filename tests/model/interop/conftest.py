@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mos_model.base_files import read_inventory
-from mos_model.inventory import Inventory
+from mos_model.bases.base_files import read_inventory
+from mos_model.bases.inventory import Inventory
 from tests.support.bases import save_tiny_sd
 
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from mos_model.concept import Concept
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept
 from mos_model.errors import BaseMismatchError, ConceptError
 from mos_model.interop import import_concept, importing
 from mos_model.interop.words import class_rows
-from mos_model.inventory import Inventory
 from mos_runtime.errors import StorageError
 from tests.support.concepts import random_concept
 

@@ -11,12 +11,12 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import save, save_file
 
-from mos_model.base_files import read_inventory
-from mos_model.concept import Concept
+from mos_model.bases.base_files import read_inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept
 from mos_model.errors import ConceptError
 from mos_model.interop import import_concept
 from mos_model.interop.spelling import spelling_table
-from mos_model.inventory import Inventory
 from tests.support.concepts import random_concept
 from tests.support.families import save_family
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mos_model.applying import as_fused
-from mos_model.concept import Concept, ConceptFacts, FusedModel, LoraFactors
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.applying import as_fused
+from mos_model.concepts.concept import Concept, ConceptFacts, FusedModel, LoraFactors
 from mos_model.interop import export_diffusers, export_kohya, import_concept
 from mos_model.interop.exporting import DIFFUSERS_FILE, KOHYA_FILE
 from mos_model.interop.lora_files import read_lora
 from mos_model.interop.pairs import evened, to_lora
-from mos_model.inventory import Inventory
 from tests.support.concepts import random_concept
 
 EXPORTS = {

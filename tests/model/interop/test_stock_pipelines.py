@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mos_model.applying import as_fused
-from mos_model.base import load_base
-from mos_model.base_files import read_inventory
-from mos_model.concept import Concept
+from mos_model.bases.base import load_base
+from mos_model.bases.base_files import read_inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.applying import as_fused
+from mos_model.concepts.concept import Concept
 from mos_model.interop import export_diffusers, export_kohya, export_merged
 from mos_model.interop.exporting import DIFFUSERS_FILE, KOHYA_FILE
-from mos_model.inventory import Inventory
 from mos_model.sampling import Layout, sampling
 from tests.support.concepts import random_concept
 from tests.support.families import SIDE, save_family

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mos_model.base import Base, load_base
-from mos_model.layerwise import cross_attentions, layerwise
+from mos_model.bases.base import Base, load_base
+from mos_model.prompts.layerwise import cross_attentions, layerwise
 from mos_model.sampling import Layout, Region
 from mos_model.sampling.attention import RegionalTexts, regional_attention
 from mos_model.sampling.shares import Shares

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mos_model.base import load_base
-from mos_model.base_outline import BaseOutline, outline_of, read_outline
+from mos_model.bases.base import load_base
+from mos_model.bases.base_outline import BaseOutline, outline_of, read_outline
 from mos_model.errors import BaseError, LayoutError
-from mos_model.prompt_tokens import PromptTokenizer
+from mos_model.prompts.prompt_tokens import PromptTokenizer
 from mos_model.sampling import Layout, Mask, Region, SamplingSettings
 from mos_model.sampling.checking import check_sampling
 from tests.support.bases import save_tiny_sd

@@ -17,7 +17,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_model.errors import LayoutError, ZooError
 from mos_model.sampling import Control, Layout, Region, sampling
 from mos_model.sampling.control_models import ControlModels

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mos_model.applying import as_fused
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.applying import as_fused
 from mos_model.sampling import Layout, Region, sampling
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept

@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from mos_model.applying import as_fused
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.applying import as_fused
 from mos_model.errors import LayoutError, PromptError
 from mos_model.sampling import Layout, Region, sampling
 from tests.support.bases import save_tiny_sd

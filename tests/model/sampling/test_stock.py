@@ -15,9 +15,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from mos_model.base import load_base
-from mos_model.base_files import fingerprint
-from mos_model.prompts import PromptEncoder
+from mos_model.bases.base import load_base
+from mos_model.bases.base_files import fingerprint
+from mos_model.prompts.encoder import PromptEncoder
 from mos_model.sampling import Layout, Region, sampling
 from tests.support.families import SIDE, save_family
 from tests.support.stock import Stock, stock_diffusers

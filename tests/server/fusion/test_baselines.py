@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, LoraFactors
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept, LoraFactors
 from mos_server.fusion.baselines import (
     ConceptTerm,
     lbfgs_update,

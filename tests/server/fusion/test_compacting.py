@@ -2,8 +2,8 @@
 
 import torch
 
-from mos_model.concept import FusedConcept, FusedModel, LoraFactors
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import FusedConcept, FusedModel, LoraFactors
 from mos_server.fusion.ledger.compacting import compact
 from tests.support.concepts import random_concept
 from tests.support.sites import small_inventory

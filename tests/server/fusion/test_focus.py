@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers.models.attention_processor import Attention
 
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_server.fusion import FusionSettings
 from mos_server.fusion.focus import Focus, attention_to, cell_weights
 from mos_server.fusion.gradient_fusion import capture

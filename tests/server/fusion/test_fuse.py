@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mos_model.applying import applied
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, FusedModel, LoraFactors
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.applying import applied
+from mos_model.concepts.concept import Concept, FusedModel, LoraFactors
 from mos_model.errors import BaseMismatchError
 from mos_server.errors import FusionError
 from mos_server.fusion import Fusion, FusionSettings, fuse_concepts

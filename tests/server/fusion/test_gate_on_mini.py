@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mos_model.base import load_base
-from mos_model.concept import Concept, LoraFactors
+from mos_model.bases.base import load_base
+from mos_model.concepts.concept import Concept, LoraFactors
 from mos_server.fusion import FusionSettings, Ledger
 from mos_server.fusion.gate import Canary, GateLimits, Plan, excesses
 from mos_server.fusion.gate.behaviour import weight

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, FusedModel, LoraFactors
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept, FusedModel, LoraFactors
 from mos_model.errors import BaseMismatchError
 from mos_runtime.errors import StorageError
 from mos_server.errors import FusionError, LedgerError

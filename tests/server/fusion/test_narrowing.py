@@ -2,8 +2,8 @@
 
 import torch
 
-from mos_model.applying import as_fused
-from mos_model.concept import FusedModel, LoraFactors
+from mos_model.concepts.applying import as_fused
+from mos_model.concepts.concept import FusedModel, LoraFactors
 from mos_server.fusion.narrowing import MAX_ERROR, narrowed, update_error
 from mos_server.fusion.report.sizes import inventory_of, sizes
 from tests.support.concepts import random_concept

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mos_model.base import Base, load_base
-from mos_model.concept import Concept, LoraFactors
+from mos_model.bases.base import Base, load_base
+from mos_model.concepts.concept import Concept, LoraFactors
 from mos_server.fusion import Fusion, FusionSettings, fuse_concepts
 from mos_server.fusion.report.page import render_report
 from tests.support.bases import save_tiny_sd

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mos_model.concept import LoraFactors
+from mos_model.concepts.concept import LoraFactors
 from mos_server.errors import FusionError
 from mos_server.fusion.baselines import ConceptTerm, objective
 from mos_server.fusion.gradient_fusion import moment_sum, solve, stacked

@@ -32,7 +32,7 @@ def enroll(
     from mos_client.errors import IdentityError
     from mos_client.store.enrolment import make_request
     from mos_client.store.home import SiteHome
-    from mos_model.names import checked_name
+    from mos_model.concepts.names import checked_name
     from mos_protocol.signed.enrolment import EnrolmentRequest
     from mos_protocol.signed.keys import use_passphrase_file
     from mos_runtime.files import write_atomically

@@ -10,7 +10,7 @@ from mos_client.commands.options import HomeOption, JsonOption
 from mos_runtime.console import ForceOption, console, print_json
 
 if TYPE_CHECKING:
-    from mos_model.concept import FusedModel
+    from mos_model.concepts.concept import FusedModel
 
 _MAX_MODEL_BYTES: Final = 4 * 2**30
 
@@ -48,7 +48,7 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Write a concept or a release as files that other tools open."""
-    from mos_model.base import load_base
+    from mos_model.bases.base import load_base
     from mos_model.interop import (
         export_diffusers,
         export_kohya,
@@ -96,8 +96,8 @@ def export(
 
 def _model(file: str, home: Path | None) -> "FusedModel":
     """A concept or a release as one model; one of the site's own is verified."""
-    from mos_model.applying import as_fused
-    from mos_model.concept import FUSED_FORMAT, Concept, FusedModel, format_of
+    from mos_model.concepts.applying import as_fused
+    from mos_model.concepts.concept import FUSED_FORMAT, Concept, FusedModel, format_of
     from mos_model.errors import ConceptError
     from mos_runtime.files import read_whole
 

@@ -11,7 +11,7 @@ from mos_client.commands.options import JsonOption
 from mos_runtime.console import console, print_json
 
 if TYPE_CHECKING:
-    from mos_model.concept import Concept, FusedModel, LoraFactors
+    from mos_model.concepts.concept import Concept, FusedModel, LoraFactors
 
 
 def inspect(
@@ -21,7 +21,7 @@ def inspect(
     json: JsonOption = False,
 ) -> None:
     """Show what a concept or a release holds; `verify` says whether it is whole."""
-    from mos_model.concept import FUSED_FORMAT, Concept, FusedModel, format_of
+    from mos_model.concepts.concept import FUSED_FORMAT, Concept, FusedModel, format_of
     from mos_model.errors import ConceptError
     from mos_protocol.signed.blob import signature_path
     from mos_protocol.signed.release import MAX_RELEASE_BYTES
@@ -60,7 +60,7 @@ def inspect(
 
 
 def _facts(held: "Concept | FusedModel") -> dict[str, Any]:
-    from mos_model.concept import Concept
+    from mos_model.concepts.concept import Concept
 
     if isinstance(held, Concept):
         facts = held.facts

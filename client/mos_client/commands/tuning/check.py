@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from mos_client.tuning.checked_run import CheckedRun
+    from mos_client.tuning.checks.checked_run import CheckedRun
 
 _MOST_ROWS: Final = 12
 """Pictures, and notes of a kind, that are shown; JSON has them all."""

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import torch
 
     from mos_client.tuning import Previews, TuneSettings
-    from mos_client.tuning.preflight import ConceptTerms, Preflight
+    from mos_client.tuning.checks.preflight import ConceptTerms, Preflight
     from mos_client.tuning.runtime.processes import Processes
-    from mos_model.base import Base
-    from mos_model.base_outline import BaseOutline
-    from mos_model.concept import Concept
+    from mos_model.bases.base import Base
+    from mos_model.bases.base_outline import BaseOutline
+    from mos_model.concepts.concept import Concept
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def run_tune(request: TuneRequest) -> None:
         typer.Exit: with 2, `--check` found what keeps tuning from starting.
     """
     from mos_client.store.outbox import checked_terms
-    from mos_client.tuning.preflight import ConceptTerms, preflight
+    from mos_client.tuning.checks.preflight import ConceptTerms, preflight
     from mos_client.tuning.runtime.processes import launched
     from mos_client.tuning.settings import TuneSettings
-    from mos_model.base_outline import read_outline
+    from mos_model.bases.base_outline import read_outline
 
     terms = ConceptTerms.of(
         request.data,
@@ -134,7 +134,7 @@ class _Run:
     def check(self, outline: "BaseOutline") -> None:
         """Show what tuning would see, and leave with 2 where it would not start."""
         from mos_client.commands.tuning.check import show_check
-        from mos_client.tuning.checked_run import CheckedRun
+        from mos_client.tuning.checks.checked_run import CheckedRun
 
         terms = self.terms
         if terms.class_word is None and not self.flight.errors:
@@ -153,7 +153,7 @@ class _Run:
         """Tune, check for repeats, sign, show."""
         from mos_client.commands.tuning.progress import tensorboard_log
         from mos_client.commands.tuning.signing import open_outbox, sign_into
-        from mos_client.tuning.memorisation import memorisation, metrics_for
+        from mos_client.tuning.checks.memorisation import memorisation, metrics_for
 
         request, flight, path = self.request, self.flight, self.files.concept
         for note in flight.folder.refused:
@@ -199,14 +199,14 @@ class _Run:
         self._show(result)
 
     def _base(self) -> "Base":
-        from mos_model.base import load_base
+        from mos_model.bases.base import load_base
         from mos_model.devices import pick_dtype
 
         dtype = pick_dtype(self.request.precision, self.device)
         return load_base(self.request.base, device=self.device, dtype=dtype)
 
     def _class_word(self, base: "Base") -> str:
-        from mos_client.tuning.class_word import infer_class_word
+        from mos_client.tuning.checks.class_word import infer_class_word
 
         guess = infer_class_word(base, self.flight.folder.pictures, self.settings)
         console.print(f"class word: {guess.word} (next best: {guess.runner_up})")
@@ -225,7 +225,7 @@ class _Run:
         self, base: "Base", class_word: str, log: Any, previews: "Previews | None"
     ) -> "Concept":
         from mos_client.commands.tuning.progress import TuneDisplay
-        from mos_client.tuning import tune_concept
+        from mos_client.tuning import RunOptions, tune_concept
 
         name = self.terms.concept.name
         with progress() as display:
@@ -237,11 +237,13 @@ class _Run:
                 class_word=class_word,
                 settings=self.settings,
                 licence=self.terms.licence,
-                work_dir=self.files.work_dir,
-                resume=self.request.resume,
-                on_progress=shown.show,
-                previews=previews,
-                processes=self.processes,
+                run=RunOptions(
+                    work_dir=self.files.work_dir,
+                    resume=self.request.resume,
+                    on_progress=shown.show,
+                    previews=previews,
+                    processes=self.processes,
+                ),
             )
         if log is not None:
             log.close()

@@ -7,7 +7,7 @@ from functools import partial
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from mos_model.base import Base
+from mos_model.bases.base import Base
 
 
 @contextmanager

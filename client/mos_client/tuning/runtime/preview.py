@@ -14,13 +14,13 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from PIL import Image
 
-from mos_client.tuning.adapters import ADAPTER
-from mos_client.tuning.latents import working_side
-from mos_client.tuning.words import Words
-from mos_model.base import Base
+from mos_client.tuning.data.latents import working_side
+from mos_client.tuning.training.adapters import ADAPTER
+from mos_client.tuning.training.words import Words
+from mos_model.bases.base import Base
 from mos_model.devices import autocast
 from mos_model.layouts.picture_file import picture_bytes
-from mos_model.prompts import PromptEncoder
+from mos_model.prompts.encoder import PromptEncoder
 from mos_model.sampling import Layout, Sampler, contact_sheet
 from mos_runtime.files import write_atomically
 

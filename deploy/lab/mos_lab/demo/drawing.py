@@ -18,9 +18,9 @@ from mos_lab.demo.scenes import (
     single_prompts,
 )
 from mos_lab.demo.story import Pair
-from mos_model.applying import as_fused
-from mos_model.base import Base
-from mos_model.concept import Concept, FusedModel
+from mos_model.bases.base import Base
+from mos_model.concepts.applying import as_fused
+from mos_model.concepts.concept import Concept, FusedModel
 from mos_model.errors import BaseError
 from mos_model.sampling import Layout, Sampler, sampling
 from mos_zoo.world.captions import with_article

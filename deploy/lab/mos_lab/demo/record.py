@@ -13,8 +13,8 @@ from typing import Any
 from mos_lab.errors import SimulationError
 from mos_lab.simulation.outcome import SimulationOutcome
 from mos_lab.simulation.plan import CENTRE_FOLDER
-from mos_model.concept import Concept, FusedModel
-from mos_model.inventory import Inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import Concept, FusedModel
 from mos_protocol.rules.at_rest import bundle_as_signed
 from mos_protocol.rules.trust import ReleaseTrust
 from mos_protocol.signed.bundle import Bundle

@@ -20,8 +20,8 @@ from mos_lab.demo.record import Record, read_record
 from mos_lab.demo.story import DemoStory
 from mos_lab.simulation.outcome import SimulationOutcome
 from mos_lab.simulation.simulation import OnProgress, simulate
-from mos_model.base import load_base
-from mos_model.base_files import resolve_base
+from mos_model.bases.base import load_base
+from mos_model.bases.base_files import resolve_base
 from mos_runtime.files import write_atomically
 from mos_zoo.world.demo import render_demo_sites
 

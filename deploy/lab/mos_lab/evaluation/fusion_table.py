@@ -18,7 +18,7 @@ from mos_lab.evaluation.measuring import (
 )
 from mos_lab.evaluation.methods import Method, alone, recorded
 from mos_lab.evaluation.subjects import Reference, Subject
-from mos_model.base import Base
+from mos_model.bases.base import Base
 from mos_model.metrics import Metrics
 from mos_server.fusion import FusionSettings
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 from PIL import Image
 
 from mos_lab.evaluation.subjects import Reference, Subject
-from mos_model.base import Base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import FusedModel
 from mos_model.metrics import Metrics, image_alignment, text_alignment
 from mos_model.sampling import Layout, Sampler, sampling
 

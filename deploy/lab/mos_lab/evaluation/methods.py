@@ -17,9 +17,9 @@ from typing import Final
 import torch
 
 from mos_lab.evaluation.subjects import Subject
-from mos_model.applying import as_fused
-from mos_model.base import Base
-from mos_model.concept import Concept, FusedModel, LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.applying import as_fused
+from mos_model.concepts.concept import Concept, FusedModel, LoraFactors
 from mos_server.fusion import FusionSettings, fuse_concepts
 from mos_server.fusion.baselines import (
     TEXT_ITERATIONS,

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from mos_lab.evaluation.subjects import Subject
-from mos_model.base import Base
-from mos_model.base_files import read_inventory
+from mos_model.bases.base import Base
+from mos_model.bases.base_files import read_inventory
 from mos_model.mini import weights_folder
 from mos_model.sampling import Control, Layout
 from mos_zoo.models.controls import Masks, outlines, silhouettes

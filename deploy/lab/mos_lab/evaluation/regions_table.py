@@ -29,8 +29,8 @@ from mos_lab.evaluation.regions_controls import (
     steerings_for,
 )
 from mos_lab.evaluation.subjects import Reference, Subject
-from mos_model.base import Base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import FusedModel
 from mos_model.metrics import Features
 from mos_model.mini import zoo_path
 from mos_model.sampling import Layout, Region, Sampler, region_crop, sampling

@@ -23,7 +23,7 @@ from mos_lab.evaluation.settings_table import CONCEPTS
 from mos_lab.evaluation.subjects import read_subjects
 from mos_lab.evaluation.tables import TOGETHER, Counter, Evaluation, Tables
 from mos_lab.simulation.simulation import OnProgress, simulate
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from mos_model.devices import pick_device
 from mos_model.metrics import load_metrics
 from mos_zoo.world.individuals import ALIKE, MIXED, write_individuals

@@ -9,8 +9,8 @@ from mos_lab.errors import EvaluationError
 from mos_lab.evaluation.fusion_table import Bench, FusionRow, fusion_row
 from mos_lab.evaluation.methods import Method
 from mos_lab.evaluation.subjects import Reference, Subject
-from mos_model.base import Base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import FusedModel
 from mos_server.fusion import FusionSettings, fuse_concepts
 
 CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -16,7 +16,7 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from mos_lab.errors import EvaluationError
-from mos_model.concept import Concept
+from mos_model.concepts.concept import Concept
 from mos_model.errors import ConceptError
 from mos_model.metrics import Features, Metrics, mutual_alignment
 from mos_runtime.files import read_whole

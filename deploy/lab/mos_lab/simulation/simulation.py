@@ -32,8 +32,8 @@ from mos_lab.simulation.plan import (
 from mos_lab.simulation.progress import SimulationProgress, Watch
 from mos_lab.simulation.sites import make_sites
 from mos_lab.simulation.tally import tally
-from mos_model.base_files import read_inventory
-from mos_model.names import checked_name
+from mos_model.bases.base_files import read_inventory
+from mos_model.concepts.names import checked_name
 from mos_protocol.signed.enrolment import EnrolmentRequest, Welcome
 from mos_runtime.files import read_whole, write_atomically
 from mos_runtime.processes import Stopping, stopping_on_signals

@@ -51,7 +51,7 @@ def make_sites(folder: Path) -> dict[str, int]:
 
 def _sign_random_concepts(folder: Path, plan: SimulationPlan) -> None:
     from mos_lab.simulation.synthetic import CLASS_WORD, synthetic_concept
-    from mos_model.base_files import read_inventory
+    from mos_model.bases.base_files import read_inventory
 
     inventory = read_inventory(plan.base)
     for number, site in enumerate(plan.sites):

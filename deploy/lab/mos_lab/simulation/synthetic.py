@@ -6,11 +6,11 @@ fused; they show nothing.
 
 from typing import TYPE_CHECKING, Final
 
+from mos_model.bases.inventory import Inventory
 from mos_model.errors import DataError
-from mos_model.inventory import Inventory
 
 if TYPE_CHECKING:
-    from mos_model.concept import Concept
+    from mos_model.concepts.concept import Concept
 
 CLASS_WORD: Final = "dog"
 MAX_RANK: Final = 128
@@ -58,7 +58,7 @@ def synthetic_concept(
     """
     import torch
 
-    from mos_model.concept import Concept, ConceptFacts, LoraFactors
+    from mos_model.concepts.concept import Concept, ConceptFacts, LoraFactors
 
     rank = rank_for(inventory, size)
     generator = torch.Generator().manual_seed(seed)

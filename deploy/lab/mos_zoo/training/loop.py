@@ -128,14 +128,11 @@ def train(
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(workers) if workers > 1 else None
     journal = Journal(state / "train.log")
-    found = _restore(stage, state, span.finish, slots, buffers, journal)
-    run = _Run(stage, state, span, slots, buffers, control, barrier, journal, device)
+    shared = _Shared(stage, slots, buffers, control, barrier)
+    found = _restore(shared, state, span.finish, journal)
+    run = _Run(shared, state, span, journal, device)
     others = [
-        context.Process(
-            target=_help,
-            args=(stage, slots, buffers, control, barrier, rank),
-            daemon=True,
-        )
+        context.Process(target=_help, args=(shared, rank), daemon=True)
         for rank in range(1, workers)
     ]
     with _stop_on_signals(control):
@@ -150,32 +147,40 @@ def train(
                 other.join(timeout=10)
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """What the processes of a run share."""
+
+    stage: Stage
+    slots: list[Slot]
+    buffers: Buffers
+    control: Tensor
+    """Written by the leading process before every step; see `_STOP` and the others."""
+    barrier: Any
+    """None in a run of one process."""
+
+
 class _Run:
     """The leading process's side of a run: clock, journal, checkpoints."""
 
     def __init__(
         self,
-        stage: Stage,
+        shared: _Shared,
         state: Path,
         span: Span,
-        slots: list[Slot],
-        buffers: Buffers,
-        control: Tensor,
-        barrier: Any,
         journal: Journal,
         device: torch.device,
     ) -> None:
-        self.stage, self.span, self.slots = stage, span, slots
-        self.buffers, self.control, self.barrier = buffers, control, barrier
-        self.journal, self.device = journal, device
+        stage = shared.stage
+        self.shared, self.stage, self.span = shared, stage, span
+        self.slots, self.buffers = shared.slots, shared.buffers
+        self.control, self.journal, self.device = shared.control, journal, device
         self.folder = state / (f"{stage.name}-finish" if span.finish else stage.name)
         self.start = self.saved = self.shown = time.monotonic()
 
     def lead(self, model: nn.Module, found: Checkpoint | None) -> int:
         step = first = found.step if found else 0
-        worker = _Worker(
-            self.stage, model, self.slots, self.buffers, self.barrier, 0, self.device
-        )
+        worker = _Worker(self.shared, model, 0, self.device)
         worker.begin(take_values=found is None)
         while True:
             elapsed = time.monotonic() - self.start
@@ -247,17 +252,11 @@ class _Worker:
     """What every process does in a step."""
 
     def __init__(
-        self,
-        stage: Stage,
-        model: nn.Module,
-        slots: list[Slot],
-        buffers: Buffers,
-        barrier: Any,
-        rank: int,
-        device: torch.device,
+        self, shared: _Shared, model: nn.Module, rank: int, device: torch.device
     ) -> None:
-        self.stage, self.slots, self.buffers = stage, slots, buffers
-        self.barrier, self.rank, self.device = barrier, rank, device
+        self.stage, self.slots = shared.stage, shared.slots
+        self.buffers, self.barrier = shared.buffers, shared.barrier
+        self.rank, self.device = rank, device
         self.model = model.to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -311,23 +310,16 @@ class _Worker:
         return told
 
 
-def _help(
-    stage: Stage,
-    slots: list[Slot],
-    buffers: Buffers,
-    control: Tensor,
-    barrier: Any,
-    rank: int,
-) -> None:
+def _help(shared: _Shared, rank: int) -> None:
     """The other processes' main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = os.getppid()
     device = torch.device("cpu")
-    worker = _Worker(stage, stage.build(), slots, buffers, barrier, rank, device)
+    worker = _Worker(shared, shared.stage.build(), rank, device)
     try:
         worker.begin(take_values=False)
-        while worker.step(control) is not None and os.getppid() == parent:
+        while worker.step(shared.control) is not None and os.getppid() == parent:
             pass
     except ZooError:
         return  # the leading process has told why, or is gone
@@ -370,13 +362,9 @@ def trained(stage: Stage, state: Path, journal: Journal) -> nn.Module:
 
 
 def _restore(
-    stage: Stage,
-    state: Path,
-    finish: bool,
-    slots: list[Slot],
-    buffers: Buffers,
-    journal: Journal,
+    shared: _Shared, state: Path, finish: bool, journal: Journal
 ) -> Checkpoint | None:
+    stage, slots, buffers = shared.stage, shared.slots, shared.buffers
     found = newest_checkpoint(state / stage.name, journal.say)
     if finish and found is None:
         raise ZooError(f"{stage.name}: nothing to finish; train it first")

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mos_model.base import Base
-from mos_model.concept import FusedModel
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import FusedModel
 from mos_model.layouts.layout import Layout
 from mos_model.sampling import Sampler, sampling
 from mos_server.fusion.gate.behaviour import Behaviour

@@ -18,7 +18,7 @@ from typing import Final
 
 from PIL import Image
 
-from mos_model.concept import FusedModel
+from mos_model.concepts.concept import FusedModel
 from mos_runtime.files import private_folder, write_atomically
 from mos_server.fusion.gate.behaviour import Behaviour
 from mos_server.fusion.gate.canary import Canary

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 
-from mos_model.concept import FusedModel, LoraFactors
+from mos_model.concepts.concept import FusedModel, LoraFactors
 
 
 def compact(model: FusedModel) -> FusedModel:

@@ -22,7 +22,7 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mos_model.concept import Concept, OpenTensors
+from mos_model.concepts.concept import Concept, OpenTensors
 from mos_model.errors import ConceptError
 from mos_runtime.errors import StorageError
 from mos_runtime.files import read_whole, write_atomically

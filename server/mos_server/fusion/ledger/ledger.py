@@ -32,8 +32,8 @@ from jaxtyping import Float
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mos_model.base import Base
-from mos_model.concept import Concept, FusedConcept, FusedModel, LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import Concept, FusedConcept, FusedModel, LoraFactors
 from mos_server.errors import FusionError, LedgerError
 from mos_server.fusion.capture import sampling_steps
 from mos_server.fusion.checks import check_concept, check_moments, full_name

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_model.concept import LoraFactors
+from mos_model.concepts.concept import LoraFactors
 
 _PUSHED: Final = "pushed"
 _UP: Final = "up"

@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mos_model.base import Base
-from mos_model.concept import LoraFactors
+from mos_model.bases.base import Base
+from mos_model.concepts.concept import LoraFactors
 from mos_server.fusion.moments import by_input, input_of, ridged, stage_of
 from mos_server.fusion.report.report import FusionReport, LayerReport
 from mos_server.fusion.settings import FusionSettings

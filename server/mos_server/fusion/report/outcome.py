@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mos_model.concept import FusedModel
+from mos_model.concepts.concept import FusedModel
 from mos_server.fusion.report.report import FusionReport
 
 

@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import torch
 
-from mos_model.base_files import read_inventory
-from mos_model.concept import (
+from mos_model.bases.base_files import read_inventory
+from mos_model.bases.inventory import Inventory
+from mos_model.concepts.concept import (
     Concept,
     ConceptFacts,
     FusedConcept,
     FusedModel,
     LoraFactors,
 )
-from mos_model.inventory import Inventory
 from mos_server.fusion.moments import input_of
 
 SD15: Final = "sd15"

@@ -9,7 +9,7 @@ from mos_client.pictures import Picture, read_folder
 from mos_client.tuning import TuneSettings, tune_concept
 from mos_lab.errors import EvaluationError
 from mos_lab.evaluation.draws.tune_together import Individual, tune_together
-from mos_model.base import Base, load_base
+from mos_model.bases.base import Base, load_base
 from tests.support.bases import save_tiny_sd
 from tests.support.pictures import save_pictures
 

@@ -28,7 +28,7 @@ from mos_lab.evaluation.run import keep_grid, side_of
 from mos_lab.evaluation.settings_table import changes_of, method_with
 from mos_lab.evaluation.subjects import Reference, Subject, read_subject, reference
 from mos_lab.evaluation.tuning_table import PLAIN, plain_rows, tuning_rows
-from mos_model.base import load_base
+from mos_model.bases.base import load_base
 from mos_model.devices import pick_device
 from mos_model.metrics import load_metrics
 from mos_model.sampling import sampling

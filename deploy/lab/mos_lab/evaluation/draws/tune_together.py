@@ -17,18 +17,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mos_client.pictures import Picture
-from mos_client.tuning.adapters import lora_adapters, lora_factors
-from mos_client.tuning.latents import TrainingSet, training_set
-from mos_client.tuning.loss import diffusion_loss, draw_noise, draw_timesteps
-from mos_client.tuning.optimiser import reads_text, share_of_rates
+from mos_client.tuning.data.latents import TrainingSet, training_set
 from mos_client.tuning.settings import TuneSettings
-from mos_client.tuning.words import Words, initial_words
+from mos_client.tuning.training.adapters import lora_adapters, lora_factors
+from mos_client.tuning.training.loss import diffusion_loss, draw_noise, draw_timesteps
+from mos_client.tuning.training.optimiser import reads_text, share_of_rates
+from mos_client.tuning.training.words import Words, initial_words
 from mos_lab.errors import EvaluationError
-from mos_model.base import Base
-from mos_model.concept import Concept, ConceptFacts, LoraFactors
-from mos_model.inventory import canonical_module
-from mos_model.layerwise import layerwise
-from mos_model.prompts import PromptEncoder
+from mos_model.bases.base import Base
+from mos_model.bases.inventory import canonical_module
+from mos_model.concepts.concept import Concept, ConceptFacts, LoraFactors
+from mos_model.prompts.encoder import PromptEncoder
+from mos_model.prompts.layerwise import layerwise
 
 _LARGEST_SEED: Final = 2**31
 

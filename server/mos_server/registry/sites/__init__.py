@@ -1,0 +1,1 @@
+"""Sites: who is one, under which key, within which quota."""

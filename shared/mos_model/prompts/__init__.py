@@ -1,0 +1,1 @@
+"""Prompts: tokens, encodings, one encoding per cross-attention block."""
