@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Extra options for pip, for instance an index with CPU builds of torch.
 PIP_FLAGS ?=
+# LOCKED=1 installs what deploy/locks holds, every file by its hash; TORCH=cpu takes the
+# build for processors, for which TORCH_FLAGS may name an index (deploy/docs/supply.md).
+LOCKED ?=
+TORCH ?= cuda
+TORCH_FLAGS ?=
 # Where the demo writes, and its further options, for instance --open.
 OUT ?= out/demo
 DEMO_FLAGS ?=
@@ -11,20 +16,28 @@ DEMO_FLAGS ?=
 STUDIO_FLAGS ?=
 GPU_FLAGS ?=
 
-.PHONY: setup demo studio test test-slow test-faults check bench gpu-check docs coverage format proto clean
+.PHONY: setup demo studio test test-slow test-faults check bench gpu-check docs coverage format proto lock sbom clean
 
 setup: $(VENV)/.ready
 
 PROJECTS := client server deploy/lab
+EDITABLE := $(PROJECTS:%=--editable ./%)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+HASHED := --require-hashes --no-deps --only-binary :all:
 
-$(VENV)/.ready: pyproject.toml constraints.txt $(PROJECTS:%=%/pyproject.toml)
+LOCKS := $(if $(LOCKED),$(wildcard deploy/locks/*.txt))
+$(VENV)/.ready: pyproject.toml constraints.txt $(LOCKS) $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; pass PYTHON=python3.11"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV): some minutes the first time"
-	@$(BIN)/python -m pip install --disable-pip-version-check \
-	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[dev]' \
-	  $(PROJECTS:%=--editable ./%)
+ifeq ($(LOCKED),)
+	@$(PIP) --constraint constraints.txt $(PIP_FLAGS) --editable '.[dev]' $(EDITABLE)
+else
+	@$(PIP) $(HASHED) $(PIP_FLAGS) $(TORCH_FLAGS) -r deploy/locks/torch-$(TORCH).txt
+	@$(PIP) $(HASHED) $(PIP_FLAGS) -r deploy/locks/development.txt
+	@$(PIP) --no-deps --no-index --no-build-isolation --editable . $(EDITABLE)
+endif
 	@touch $@
 
 demo: setup
@@ -66,8 +79,7 @@ gpu-check: setup
 
 # The documentation site, API pages from the docstrings: out/docs/index.html.
 docs: setup
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet \
-	  --constraint constraints.txt $(PIP_FLAGS) --editable '.[docs]'
+	@$(PIP) --quiet --constraint constraints.txt $(PIP_FLAGS) --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f deploy/mkdocs.yml
 
 # Lines that the fast tests run, by file.
@@ -78,6 +90,16 @@ coverage: setup
 format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# deploy/locks anew, after a change of constraints.txt or of a pyproject file.
+lock: setup
+	@$(BIN)/python deploy/lock.py --uv $(BIN)/uv
+
+# What is installed in .venv, as CycloneDX: out/sbom.json.
+sbom: setup
+	@mkdir -p out
+	@$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml \
+	  --output-reproducible --output-format JSON --output-file out/sbom.json
 
 proto: setup
 	@cd protocol && PATH="$(CURDIR)/$(BIN):$$PATH" python -m grpc_tools.protoc \

@@ -1,18 +1,29 @@
 # The centre. Built from the repository's root:
 #   docker build -f deploy/centre.Dockerfile -t mix-of-show-centre .
-# PIP_FLAGS may name an index with CPU builds of torch, which save several GB.
-FROM python:3.11-slim AS build
+# Every package is installed by its hash, from deploy/locks. TORCH=cpu takes the build of
+# torch for processors, which saves several GB; TORCH_FLAGS may name its index, PIP_FLAGS
+# one for all packages. BASE with a digest pins the system: deploy/docs/supply.md.
+ARG BASE=python:3.11-slim
+FROM ${BASE} AS build
 ARG PIP_FLAGS=""
+ARG TORCH=cuda
+ARG TORCH_FLAGS=""
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
+COPY deploy/locks deploy/locks
 COPY protocol protocol
 COPY shared shared
 COPY server server
-RUN python -m venv /opt/mix-of-show \
- && /opt/mix-of-show/bin/pip install --no-cache-dir --constraint constraints.txt \
-      ${PIP_FLAGS} . ./server
+RUN python -m venv /opt/mix-of-show
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/mix-of-show/bin:$PATH
+RUN pip install --require-hashes --no-deps --only-binary :all: \
+      ${PIP_FLAGS} ${TORCH_FLAGS} --requirement deploy/locks/torch-${TORCH}.txt \
+ && pip install --require-hashes --no-deps --only-binary :all: \
+      ${PIP_FLAGS} --requirement deploy/locks/centre.txt \
+ && pip install --no-deps --no-index --no-build-isolation . ./server \
+ && pip check
 
-FROM python:3.11-slim
+FROM ${BASE}
 RUN groupadd --gid 10001 mos && useradd --uid 10001 --gid 10001 --no-create-home mos \
  && install -d -o mos -g mos -m 0700 /state /exchange
 COPY --from=build /opt/mix-of-show /opt/mix-of-show

@@ -145,6 +145,11 @@ def packages_of(folder: Path) -> list[Path]:
     return [folder / package for package in wheel["packages"]]
 
 
+def locks_of(run: str) -> list[str]:
+    """The files by which a RUN installs packages."""
+    return re.findall(r"--requirement (\S+)", run)
+
+
 @pytest.mark.parametrize(("name", "own"), [("centre", "server"), ("site", "client")])
 def test_a_build_reads_its_own_wheel_and_the_common_one_alone(
     name: str, own: str
@@ -157,12 +162,12 @@ def test_a_build_reads_its_own_wheel_and_the_common_one_alone(
         needed |= {package.relative_to(ROOT).parts[0] for package in found}
     for word, rest in instructions(f"{name}.Dockerfile"):
         if word == "RUN":
-            needed |= set(re.findall(r"--constraint (\S+)", rest))
+            needed |= {Path(one).parent.as_posix() for one in locks_of(rest)}
         if word == "COPY" and not rest.startswith("--from"):
             *sources, _ = rest.split()
             copied |= set(sources)
     assert copied == needed
-    assert "constraints.txt" in needed
+    assert "deploy/locks" in needed
     for path in needed:
         assert (ROOT / path).exists(), path
         assert let_through(path), path

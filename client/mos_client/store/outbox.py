@@ -23,6 +23,7 @@ from mos_protocol.signed.bundle import (
     MAX_LICENCE_CHARACTERS,
     Bundle,
     BundleFacts,
+    hour_of,
 )
 from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
 from mos_protocol.signed.keys import VerifyKey
@@ -77,13 +78,13 @@ class Outbox:
         Args:
             concept_bytes: `Concept.to_bytes()`.
             site: The site's name.
-            now: Unix time, seconds; the clock's where None.
+            now: Unix time, seconds; the clock's where None. Its hour is signed.
 
         Raises:
             MalformedError: the bytes are not a concept's file.
             StorageError: the disk is full, or the like; nothing is left half-written.
         """
-        created = int(time.time()) if now is None else now
+        created = hour_of(int(time.time()) if now is None else now)
         key = self._home.signing_key()
         with self._home.lock():
             counter = self._home.next_counter()

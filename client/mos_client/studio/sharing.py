@@ -15,6 +15,7 @@ from mos_protocol.signed.bundle import (
     MAX_BUNDLE_BYTES,
     Bundle,
     concept_header,
+    hour_of,
 )
 from mos_runtime.files import read_whole
 
@@ -31,7 +32,7 @@ def leaving(project: Project, home: SiteHome) -> dict[str, Any]:
     """
     content = _content(project)
     header = read_header(content)
-    site, now = site_name(home), int(time.time())
+    site, now = site_name(home), hour_of(int(time.time()))
     trial = Bundle.sign(
         content,
         site=site,

@@ -38,6 +38,8 @@ MAX_BUNDLE_BYTES: Final = 64 * 2**20
 BUNDLE_LIFETIME_SECONDS: Final = 90 * 24 * 3600
 """How long a bundle may wait for the centre, where the site says nothing else."""
 
+_HOUR_SECONDS: Final = 3600
+
 _HEADER_KEYS: Final = frozenset(
     {"alpha", "base", "class_word", "format", "licence", "name", "rank", "trigger"}
 )
@@ -68,7 +70,7 @@ class BundleFacts:
     """Rises with every bundle that the site signs, from 1."""
 
     created: int
-    """Unix time, seconds."""
+    """Unix time, seconds; sites give the hour alone, `hour_of`."""
 
     expires: int
     """Unix time, seconds; from then on the bundle is not admitted."""
@@ -136,6 +138,15 @@ class Bundle(SignedFile):
             MalformedError: it did, but what it signed is no manifest of a bundle.
         """
         return bundle_facts(self.sealed().verify(key, BUNDLE_TYPE))
+
+
+def hour_of(now: int) -> int:
+    """The beginning of the hour of a Unix time, seconds.
+
+    It is all of the time that leaves a site with a bundle: a second tells when somebody
+    worked, and can carry a message.
+    """
+    return now - now % _HOUR_SECONDS
 
 
 def concept_header(header: Header) -> dict[str, Any]:

@@ -40,6 +40,14 @@ def test_concept_in_the_outbox_is_signed_and_opens_elsewhere(home: SiteHome) -> 
     assert Outbox(home).entries() == (entry,)
 
 
+def test_second_of_signing_leaves_with_no_bundle(home: SiteHome) -> None:
+    hour = NOW - NOW % 3600
+    for now in (hour, hour + 1, hour + 3599):
+        entry = Outbox(home).put(concept(), "north", now)
+        facts = Outbox(home).bundle(entry.digest).verified(home.signing_key().public)
+        assert (facts.created, facts.expires % 3600) == (hour, 0)
+
+
 def test_counter_rises_with_every_signature(home: SiteHome) -> None:
     outbox = Outbox(home)
     counters = [outbox.put(concept(name), "north").counter for name in ("a", "b", "a")]

@@ -52,6 +52,19 @@ def test_admitted_site_gets_all_that_it_joins_with(
     assert site.node_key == (home.parent / "north" / "node.pub").read_bytes().strip()
 
 
+def test_host_of_an_ipv6_address_is_named_whole(
+    base: str, request_file: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In brackets it can read as markup of the console."""
+    out = home.parent / "a.welcome"
+    assert type_in(app, "init", "--host", "localhost", "--home", home) == 0
+    words = ("admit", request_file, "--out", out, "--base", base, "--home", home)
+    assert type_in(app, *words, "--address", "[fe80::1]:9092") == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "The server certificate now names fe80::1;" in told
+    assert Welcome.from_bytes(out.read_bytes()).host == "fe80::1"
+
+
 def test_site_on_loopback_may_do_without_tls(
     base: str, request_file: Path, home: Path
 ) -> None:
