@@ -194,7 +194,7 @@ def test_touch_draws_a_region_on_a_phone(
     assert right - left > 0.3
     assert bottom - top > 0.6
     own.fill("#region-prompt", "a photo of <rex> on the beach in the evening sun")
-    own.tap("#sample")
+    own.click("#sample")
     page.sampled()
     assert cut_off(own) == []
 
