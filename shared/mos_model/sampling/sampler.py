@@ -171,12 +171,21 @@ def sampling(
     Raises:
         BaseMismatchError: the model was made for another base.
     """
+    with prepared(base, model, strength=strength) as encoder:
+        yield Sampler(base, encoder)
+
+
+@contextmanager
+def prepared(
+    base: Base, model: FusedModel | None, *, strength: float = 1.0
+) -> Iterator[PromptEncoder]:
+    """Like `sampling`, for batches: the encoder of prompts with the model's words."""
     if model is None:
-        yield Sampler(base, PromptEncoder(base, {}))
+        yield PromptEncoder(base, {})
         return
     check_base(base, model.base, "the model")
     with applied(base, model.lora, strength=strength):
-        yield Sampler(base, PromptEncoder.of(base, model))
+        yield PromptEncoder.of(base, model)
 
 
 def _one_each(layouts: Layout | Sequence[Layout], seeds: Sequence[int]) -> list[Layout]:
