@@ -40,6 +40,7 @@ from mos_model.bases.inventory import Inventory
 from mos_protocol import Admission, Bundle, KnownSite, SigningKey
 from mos_runtime.journal import JournalReader
 from mos_server.federation.desk import Desk
+from mos_server.federation.events import CENTRE_EVENTS, Fusing
 from mos_server.fusion.settings import SCENES
 from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
@@ -192,10 +193,10 @@ def _simulation(base: str, sites: int, bundle_mb: float, out: Path) -> dict[str,
 def _times(out: Path) -> dict[str, list[float]]:
     """Event -> when it happened, as the centre's journal has it."""
     found: dict[str, list[float]] = {}
-    for event in JournalReader(out / "journal.jsonl").new():
-        solving = event.kind == "fusing" and event.facts["what"] == "solving"
-        kind = "solving" if solving else event.kind
-        found.setdefault(kind, []).append(event.facts["time"])
+    for entry in JournalReader(out / "journal.jsonl", CENTRE_EVENTS).new():
+        event = entry.event
+        solving = isinstance(event, Fusing) and event.what == "solving"
+        found.setdefault("solving" if solving else entry.kind, []).append(entry.time)
     return found
 
 

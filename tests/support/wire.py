@@ -205,6 +205,4 @@ def answer_as(
 
 def events_of(path: Path) -> list[str]:
     """Kinds of all events in a journal, in order."""
-    from mos_runtime.journal import JournalReader
-
-    return [event.kind for event in JournalReader(path).new()]
+    return [json.loads(line)["event"] for line in path.read_text().splitlines()]

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mos_client.federation.events import SITE_EVENTS, ReleaseRefused
 from mos_client.federation.node import journal_path
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
@@ -19,10 +20,11 @@ from mos_model.bases.inventory import Inventory
 from mos_model.concepts.applying import as_fused
 from mos_protocol import Bundle, Reason, Release, ReleasedConcept, SigningKey
 from mos_protocol.messages import QUERY_COLLECT, QUERY_DELIVER
-from mos_runtime.journal import Journal, JournalReader
+from mos_runtime.journal import Event, Journal, JournalReader
 from mos_server.federation.carrier import ConversationSettings, Reply
 from mos_server.federation.conversation import Conversation
 from mos_server.federation.desk import Desk
+from mos_server.federation.events import CENTRE_EVENTS, NotDelivered
 from mos_server.registry.home import CentreHome
 from tests.support.concepts import random_concept
 from tests.support.disk import snapshot
@@ -228,14 +230,16 @@ class Stage:
         """Let the next honest release become `content`; the site's own stays."""
         self.publish("bolt")
         before = self.standing()
-        events = [JournalReader(path, from_end=True) for path in self.journals]
+        centre_path, site_path = self.journals
+        at_centre = JournalReader(centre_path, CENTRE_EVENTS, from_end=True)
+        at_site = JournalReader(site_path, SITE_EVENTS, from_end=True)
         self.wire.down = lambda _: content
         self.talk(4)
         self.wire.down = None
         assert self.standing() == before
-        at_centre, at_site = map(_only, events, KINDS)
-        assert at_centre["site"] == "north"
-        return Told(str(at_centre["reason"]), str(at_site["reason"]))
+        undelivered = _only(at_centre, NotDelivered)
+        assert undelivered.site == "north"
+        return Told(undelivered.reason, _only(at_site, ReleaseRefused).reason)
 
     @property
     def journals(self) -> tuple[Path, Path]:
@@ -255,13 +259,13 @@ class Stage:
         return rows(home), files, kept, sent, held
 
 
-KINDS = ("not-delivered", "release-refused")
+_E = TypeVar("_E", bound=Event)
 
 
-def _only(journal: JournalReader, kind: str) -> dict[str, Any]:
-    found = [event.facts for event in journal.new() if event.kind == kind]
-    assert found, f"no {kind} was told"
-    return dict(found[0])
+def _only(journal: JournalReader[Any], kind: type[_E]) -> _E:
+    found = [one.event for one in journal.new() if isinstance(one.event, kind)]
+    assert found, f"no {kind.kind()} was written"
+    return found[0]
 
 
 def rows(home: CentreHome) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flwr.app import Message
 
+from mos_client.federation.events import SITE_EVENTS
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
 from mos_protocol import SigningKey
@@ -19,6 +20,7 @@ from mos_protocol.signed.call import SignedCall
 from mos_protocol.signed.envelope import CALL_TYPE, RELEASE_TYPE, open_envelope, seal
 from mos_runtime.journal import JournalReader
 from mos_server.federation.carrier import Reply
+from mos_server.federation.events import CENTRE_EVENTS
 from mos_server.registry.keychain import change_key, endorsements
 from tests.support.disk import snapshot
 from tests.support.wire import NODE, RUN, answer_as, call, said, show
@@ -47,7 +49,10 @@ def refused(
 ) -> str:
     """Show a site a call that it must not act on; the reason that its people read."""
     journal = home.flower / "journal.jsonl"
-    before, reader = state(home, but), JournalReader(journal, from_end=True)
+    before, reader = (
+        state(home, but),
+        JournalReader(journal, SITE_EVENTS, from_end=True),
+    )
     answer: Message = show(home, action, envelope, blob)
     assert answer.has_error()
     assert answer.error.reason == "CallError"
@@ -184,7 +189,7 @@ def answered(stage: Stage, strange: Callable[[str, bytes], Reply]) -> str:
     """Let south answer the centre so; nothing may move. The centre's reason."""
     stage.put(stage.south, "luna")
     before = rows(stage.centre.home)
-    events = JournalReader(stage.journal, from_end=True)
+    events = JournalReader(stage.journal, CENTRE_EVENTS, from_end=True)
     stage.wire.strange[2] = strange
     stage.talk(4)
     del stage.wire.strange[2]

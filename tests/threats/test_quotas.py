@@ -10,6 +10,7 @@ from mos_protocol import AdmissionError, Reason
 from mos_protocol.rules.admission import Admission
 from mos_runtime.journal import Journal, JournalReader
 from mos_server.errors import RegistryError
+from mos_server.federation.events import CENTRE_EVENTS
 from mos_server.federation.fusing import FusionClerk
 from mos_server.registry.sites.quotas import Quota
 from tests.support.concepts import random_concept
@@ -127,7 +128,7 @@ def test_site_is_told_that_an_accepted_bundle_cannot_be_fused(stage: Stage) -> N
     (refused,) = Outbox(stage.north).refused()
     assert refused.digest == bundle.digest
     assert refused.reason == f"{record.reason}: {record.text}"
-    events = [e.kind for e in JournalReader(stage.journal).new()]
+    events = [e.kind for e in JournalReader(stage.journal, CENTRE_EVENTS).new()]
     assert events.count("left-out") == 1
     assert [b.concept for b in bundles.current()] == ["bolt", "rex"]
     told = rows(stage.centre.home)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from mos_protocol.messages import DeliverAnswer, Offer, SyncAnswer
-from mos_runtime.journal import Event, JournalReader
+from mos_runtime.journal import Entry, JournalReader
 from mos_server.federation.carrier import Reply
+from mos_server.federation.events import CENTRE_EVENTS, CentreEvent
 from mos_server.registry.storage.tables import SiteRow
 from mos_server.serving.superlink import SuperLink
 from mos_server.serving.supervising import ServeSettings, _Service
@@ -96,16 +97,16 @@ def test_door_of_a_node_key_that_a_revoked_site_shares_stays_open(
         for row in session.query(SiteRow).filter_by(name="south"):
             row.node_key = north_node
     centre.registry.membership.revoke(revoked)
-    doors, told = Doors(), list[Event]()
+    doors, told = Doors(), list[Entry[CentreEvent]]()
     service = _Service(
         centre.home,
         ServeSettings(address="127.0.0.1:1", base="mini"),
         doors,
-        JournalReader(stage.journal),
+        JournalReader(stage.journal, CENTRE_EVENTS),
         told.append,
     )
     for _ in range(6):
         service._looked_at = float("-inf")
         service._keep_nodes()
     assert doors.calls == ["register"]
-    assert [event.kind for event in told] == ["door-open"]
+    assert [entry.kind for entry in told] == ["door-open"]

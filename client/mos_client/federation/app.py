@@ -22,6 +22,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable
 
 from mos_client.errors import IdentityError, NotNowError, PolicyError
+from mos_client.federation import events
 from mos_client.federation.bases import inventory_here
 from mos_client.federation.node import HEARD_FILE, Site, site_of
 from mos_client.store.calls import take_call
@@ -81,8 +82,8 @@ def sync(site: Site, call: Call, _: bytes | None) -> Answered:
         settled = outbox.settle(verdict)
         if settled is None:
             continue
-        kind = "accepted" if verdict.accepted else "refused"
-        site.journal.write(kind, concept=settled.concept, reason=settled.reason)
+        settle = events.Accepted if verdict.accepted else events.Refused
+        site.journal.write(settle(settled.concept, settled.reason))
     until = time.monotonic() + min(ask.wait_seconds, LONGEST_WAIT_SECONDS)
     while not _offers(site.home) and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_SECONDS)
@@ -106,7 +107,7 @@ def collect(site: Site, call: Call, _: bytes | None) -> Answered:
     content = outbox.bundle(ask.digest).to_bytes()
     entries = {entry.digest: entry for entry in (*outbox.entries(), *outbox.sent())}
     concept = entries[ask.digest].concept
-    site.journal.write("sent", concept=concept, bytes=len(content))
+    site.journal.write(events.Sent(concept=concept, bytes=len(content)))
     return None, content
 
 
@@ -121,14 +122,15 @@ def deliver(site: Site, _: Call, blob: bytes | None) -> Answered:
         facts = store.take(content, welcome=welcome, inventory=inventory)
     except ReleaseError as error:
         held = store.held()
-        site.journal.write("release-refused", reason=str(error))
+        site.journal.write(events.ReleaseRefused(reason=str(error)))
         refusal = DeliverAnswer(False, str(error.reason), held.version if held else 0)
         return refusal.to_dict(), None
     site.journal.write(
-        "release",
-        version=facts.version,
-        concepts=[f"{one.site}/{one.concept}" for one in facts.concepts],
-        bytes=len(content),
+        events.Release(
+            version=facts.version,
+            concepts=tuple(f"{one.site}/{one.concept}" for one in facts.concepts),
+            bytes=len(content),
+        )
     )
     return DeliverAnswer(True, "", facts.version).to_dict(), None
 
@@ -144,10 +146,10 @@ def tune(site: Site, call: Call, _: bytes | None) -> Answered:
         with _at_work(site):
             tune_into_outbox(site, tuning, ask)
     except PolicyError as refusal:
-        site.journal.write("tune-refused", concept=ask.concept, reason=str(refusal))
+        site.journal.write(events.TuneRefused(concept=ask.concept, reason=str(refusal)))
         error, later = str(refusal), isinstance(refusal, NotNowError)
     except MosError as failure:
-        site.journal.write("tune-failed", error=str(failure))
+        site.journal.write(events.TuneFailed(error=str(failure)))
         error = type(failure).__name__
     return TuneAnswer(_offers(site.home), error, later).to_dict(), None
 
@@ -177,12 +179,12 @@ def _settled_request(site: Site, verdict: Verdict) -> bool:
         return False
     if not verdict.accepted:
         site.journal.write(
-            "request-refused", concept=settled.concept, reason=verdict.reason
+            events.RequestRefused(concept=settled.concept, reason=verdict.reason)
         )
     elif settled.concept:
-        site.journal.write("withdrawn", concept=settled.concept)
+        site.journal.write(events.Withdrawn(concept=settled.concept))
     else:
-        site.journal.write("key-changed", key=site.home.signing_key().public.short)
+        site.journal.write(events.KeyChanged(key=site.home.signing_key().public.short))
     return True
 
 
@@ -221,9 +223,9 @@ def site_app(find_site: SiteFinder) -> ClientApp:
                 journal = find_site(context).journal
                 if isinstance(error, CallError):
                     reason = f"{error.reason}: {error}"
-                    journal.write("call-refused", action=action, reason=reason)
+                    journal.write(events.CallRefused(action=action, reason=reason))
                 else:
-                    journal.write("failed", action=action, error=str(error))
+                    journal.write(events.Failed(action=action, error=str(error)))
             return Message(Error(_FAILED, type(error).__name__), reply_to=message)
 
     def handler(action: Callable[..., Answered]) -> ClientAppCallable:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mos_client.errors import IdentityError
+from mos_client.federation import events
 from mos_client.federation.node import HEARD_FILE, HOME_KEY, journal_path
 from mos_client.federation.supernode_names import JOURNAL_VARIABLE
 from mos_client.store.home import SiteHome
@@ -15,7 +16,7 @@ from mos_protocol.signed.enrolment import Welcome
 from mos_protocol.signed.keys import check_private
 from mos_runtime.files import write_atomically
 from mos_runtime.flower_env import flower_environment, free_port, is_loopback
-from mos_runtime.journal import Event, JournalReader
+from mos_runtime.journal import Entry, JournalReader
 from mos_runtime.locking import HeldError, locked
 from mos_runtime.processes import BackOff, Family, Stopping
 
@@ -27,8 +28,8 @@ _SILENT_AFTER_SECONDS: Final = 60.0
 _RESTART_AFTER_SECONDS: Final = 300.0
 _DRAIN_SECONDS: Final = 15.0
 
-OnEvent = Callable[[Event], bool]
-"""Told every event; True ends the joining."""
+OnEvent = Callable[[Entry[events.SiteEvent]], bool]
+"""Called with every event; True ends the joining."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def join_centre(
         home: The site's.
         welcome: Where the centre is, and what to trust.
         stopping: Ends it from outside.
-        on_event: Told what happens here; its True ends it too.
+        on_event: Called with what happens here; its True ends it too.
         settings: Pauses.
 
     Returns:
@@ -99,7 +100,7 @@ def _join(
 ) -> bool:
     command = supernode_command(home, welcome)
     on_event = _without_repeats(on_event)
-    reader = JournalReader(journal_path(home), from_end=True)
+    reader = JournalReader(journal_path(home), events.SITE_EVENTS, from_end=True)
     back_off = BackOff(longest=settings.longest_pause_seconds)
     while not stopping:
         port = free_port()
@@ -114,24 +115,24 @@ def _join(
         hearing = _Hearing(home)
         try:
             while not stopping.wait(_LOOK_EVERY_SECONDS):
-                if any([on_event(event) for event in reader.new()]):
+                if any([on_event(entry) for entry in reader.new()]):
                     hearing.wait_for_more(stopping)
                     return True
                 family.reap()
                 if hearing.just_fell_silent():
-                    on_event(_event("silent", address=welcome.address))
+                    on_event(Entry(events.Silent(welcome.address)))
                 if family.exit_code() is not None or hearing.seems_lost():
                     break
         finally:
             family.stop()
-        if any([on_event(event) for event in reader.new()]):
+        if any([on_event(entry) for entry in reader.new()]):
             return True
         if stopping:
             return False
         if time.monotonic() - started > _HEALTHY_AFTER_SECONDS:
             back_off.worked()
         pause = back_off.failed()
-        on_event(_event("disconnected", pause_seconds=pause))
+        on_event(Entry(events.Disconnected(pause)))
         stopping.wait(pause)
     return False
 
@@ -197,21 +198,18 @@ class _Hearing:
 
 
 def _without_repeats(on_event: OnEvent) -> OnEvent:
-    """Every attempt tells why it failed; that is passed on where it is news."""
-    told = ""
+    """Every attempt says why it failed; that is passed on where it is new."""
+    known = ""
 
-    def tell(event: Event) -> bool:
-        nonlocal told
-        if event.kind == "connected":
-            told = ""
-        elif event.kind == "not-connected":
-            if event.facts["reason"] == told:
-                return False
-            told = event.facts["reason"]
-        return on_event(event)
+    def callback(entry: Entry[events.SiteEvent]) -> bool:
+        nonlocal known
+        match entry.event:
+            case events.Connected():
+                known = ""
+            case events.NotConnected(reason):
+                if reason == known:
+                    return False
+                known = reason
+        return on_event(entry)
 
-    return tell
-
-
-def _event(kind: str, **facts: object) -> Event:
-    return Event(kind, {"time": time.time(), **facts})
+    return callback

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mos_client.errors import PolicyError
+from mos_client.federation import events
 from mos_client.federation.node import Site, SiteTuning
 from mos_client.federation.policy import Policy
 from mos_client.store.enrolment import site_name
@@ -57,7 +58,7 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     Raises:
         MosError: the pictures or the base cannot be used, or the tuning failed.
     """
-    site.journal.write("preparing", what="loading the base")
+    site.journal.write(events.Preparing(what="loading the base"))
     import torch
 
     from mos_client.tuning import RunOptions, tune_concept
@@ -74,17 +75,18 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     settings = _settings(tuning, ask, outline)
     flight = preflight(tuning.pictures, outline, terms, settings)
     for note in flight.folder.refused:
-        site.journal.write("left-out", file=str(note))
+        site.journal.write(events.LeftOut(file=str(note)))
     flight.require_ready()
     pictures = flight.folder.pictures
     base = load_base(tuning.base)
     word = terms.class_word or infer_class_word(base, pictures, settings).word
     site.journal.write(
-        "tune-started",
-        concept=name,
-        class_word=word,
-        pictures=len(pictures),
-        steps=settings.steps,
+        events.TuneStarted(
+            concept=name,
+            class_word=word,
+            pictures=len(pictures),
+            steps=settings.steps,
+        )
     )
     concept = tune_concept(
         pictures,
@@ -96,7 +98,9 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
         run=RunOptions(on_progress=_progress_writer(site.journal)),
     )
     entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))
-    site.journal.write("tuned", concept=name, digest=entry.digest, bytes=entry.bytes)
+    site.journal.write(
+        events.Tuned(concept=name, digest=entry.digest, bytes=entry.bytes)
+    )
 
 
 def _settings(
@@ -124,6 +128,6 @@ def _progress_writer(journal: Journal) -> "OnProgress":
         if time.monotonic() - last < _SECONDS_BETWEEN_EVENTS and now.step < now.steps:
             return
         last = time.monotonic()
-        journal.write("tuning", step=now.step, steps=now.steps, loss=now.loss)
+        journal.write(events.Tuning(step=now.step, steps=now.steps, loss=now.loss))
 
     return write

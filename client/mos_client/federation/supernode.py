@@ -20,6 +20,7 @@ import flwr.supernode.start_client_internal as flower_internals
 import uvicorn
 from flwr.supernode.cli import flower_supernode
 
+from mos_client.federation import events
 from mos_client.federation.guard import ForeignAppError, check_app
 from mos_client.federation.supernode_contact import Contact
 from mos_client.federation.supernode_errors import guarded_send
@@ -62,7 +63,7 @@ def _guarded_connection(**options: Any) -> Iterator[tuple[Any, ...]]:
             except ForeignAppError as error:
                 # Told here: Flower logs the exception, swallows it, and ends.
                 journal = Journal(_journal_path())
-                journal.write("app-refused", reason=str(error))
+                journal.write(events.AppRefused(reason=str(error)))
                 raise
             return fab
 

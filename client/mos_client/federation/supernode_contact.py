@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from mos_client.federation import events
 from mos_client.federation.supernode_names import NOT_CONNECTED_FILE
 from mos_runtime.errors import StorageError
 from mos_runtime.files import write_atomically
@@ -149,7 +150,7 @@ class Contact:
             return
         self._connected, self._reason = True, ""
         self._path.unlink(missing_ok=True)
-        self._journal.write("connected")
+        self._journal.write(events.Connected())
 
     def failed(self, error: Any) -> None:
         """A call did not; `error` is gRPC's."""
@@ -165,7 +166,7 @@ class Contact:
         # A full disk costs only what `status` shows.
         with suppress(StorageError):
             write_atomically(self._path, f"{reason}\n".encode())
-        self._journal.write("not-connected", reason=reason)
+        self._journal.write(events.NotConnected(reason=reason))
 
     def follow(self, invoker: Any) -> None:
         """Be told by Flower's `RetryInvoker` of every call that it makes."""

@@ -8,6 +8,7 @@ import typer
 
 from mos_runtime.console import console
 from mos_server.commands.options import HomeOption
+from mos_server.federation import events
 
 if TYPE_CHECKING:
     from mos_pages import Keys
@@ -72,7 +73,7 @@ def page(
     def ready(keys: "Keys") -> None:
         lines = f"operator {keys.address}\nviewers  {keys.viewing_address}\n"
         write_atomically(addresses, lines.encode(), mode=0o600)
-        journal.write("page", file=str(addresses))
+        journal.write(events.Page(file=str(addresses)))
         _say(addresses)
         if open_:
             import webbrowser
@@ -88,7 +89,7 @@ def page(
             ready=ready,
         )
     except MosError as error:
-        journal.write("page-failed", reason=str(error))
+        journal.write(events.PageFailed(reason=str(error)))
         raise
     with suppress(OSError):
         addresses.unlink()

@@ -1,6 +1,5 @@
 """`mos-server serve`: the federation, until Ctrl-C or SIGTERM."""
 
-import json as json_format
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +14,8 @@ from mos_runtime.console import console
 from mos_server.commands.options import DeviceOption
 
 if TYPE_CHECKING:
-    from mos_runtime.journal import Event
+    from mos_runtime.journal import Entry
+    from mos_server.federation.events import CentreEvent
     from mos_server.registry.home import CentreHome
     from mos_server.serving.supervising import ServeSettings
 
@@ -82,7 +82,6 @@ def serve(
     from mos_runtime.processes import stopping_on_signals
     from mos_server.registry.home import CentreHome
     from mos_server.serving.supervising import ServeSettings, serve_centre
-    from mos_server.serving.wording import line_of
 
     settings = ServeSettings(
         address,
@@ -105,13 +104,12 @@ def serve(
     centre = CentreHome.open(home, create=True)
     line = console.status("starting") if console.is_terminal and not json else None
 
-    def tell(event: "Event") -> None:
+    def show(entry: "Entry[CentreEvent]") -> None:
         if json:
-            told = {"event": event.kind, **event.facts}
-            sys.stdout.write(json_format.dumps(told, sort_keys=True) + "\n")
+            sys.stdout.write(entry.to_json() + "\n")
             sys.stdout.flush()
-        elif words := line_of(event):
-            _say(words)
+        elif entry.event.line:
+            _say(entry.event.line)
 
     beside_it = nullcontext() if not page else _page(centre, settings, page_port)
     with stopping_on_signals() as stopping, beside_it, line or nullcontext():
@@ -119,7 +117,7 @@ def serve(
             centre,
             settings,
             stopping=stopping,
-            on_event=tell,
+            on_event=show,
             on_status=None if line is None else lambda told: line.update(escape(told)),
         )
     if not json:

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from mos_model.bases.base_files import read_inventory
 from mos_runtime.journal import Journal
+from mos_server.federation import events
 from mos_server.federation.carrier import Carrier, ConversationSettings
 from mos_server.federation.conversation import Conversation
 from mos_server.federation.desk import Desk
@@ -42,7 +43,7 @@ def crashes_noted(journal: Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        Journal(journal).write("crashed", reason=reason)
+        Journal(journal).write(events.Crashed(reason))
         raise
 
 
@@ -85,7 +86,7 @@ def converse(
     desk = Desk(registry, read_inventory(worker.base))
     conversation = Conversation(registry, desk, carrier, worker, settings, journal)
     home.flower.mkdir(parents=True, exist_ok=True)
-    journal.write("serving")
+    journal.write(events.Serving())
     touched_at = float("-inf")
     try:
         while not conversation.finished:
@@ -96,7 +97,7 @@ def converse(
             time.sleep(_LOOK_EVERY_SECONDS)
     finally:
         worker.stop()
-    journal.write("finished")
+    journal.write(events.Finished())
 
 
 app = ServerApp()

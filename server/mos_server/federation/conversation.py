@@ -37,6 +37,7 @@ from mos_protocol.messages import (
 from mos_protocol.signed.bundle import MAX_BUNDLE_BYTES
 from mos_runtime.errors import MosError
 from mos_runtime.journal import Journal
+from mos_server.federation import events
 from mos_server.federation.calls import Calls
 from mos_server.federation.carrier import (
     Carrier,
@@ -126,7 +127,7 @@ class Conversation:
         for node_id in set(self._nodes) - set(connected):
             node = self._nodes.pop(node_id)
             if node.met:
-                self._journal.write("left", site=node.site)
+                self._journal.write(events.Left(site=node.site))
         self._strangers &= set(connected)
         coming = set(connected) - set(self._nodes) - self._strangers
         known = sites_by_node_key(self._registry.membership.sites() if coming else ())
@@ -136,7 +137,7 @@ class Conversation:
                 site = site_of_node(known, connected[node_id])
                 if site is None:
                     self._strangers.add(node_id)
-                    self._journal.write("stranger", node=str(node_id))
+                    self._journal.write(events.Stranger(node=str(node_id)))
                     continue
                 node.site, node.key_id = site.name, site.key.key_id
             self._nodes[node_id] = node
@@ -176,7 +177,7 @@ class Conversation:
             self._tuned(node, flight, TuneAnswer.from_dict(values))
         if self._settings.sites:
             self._journal.write(
-                "received", site=node.site, action=flight.action, bytes=reply.size
+                events.Received(site=node.site, action=flight.action, bytes=reply.size)
             )
 
     def _synced(self, node: Node, signer: str, answer: SyncAnswer) -> None:
@@ -186,7 +187,7 @@ class Conversation:
         if not node.met:
             node.met = True
             self._journal.write(
-                "joined", site=node.site, release=answer.release_version
+                events.Joined(site=node.site, release=answer.release_version)
             )
         node.release = answer.release_version
         if not self._consider(node, answer.offers):
@@ -214,13 +215,11 @@ class Conversation:
         verdict = self._desk.receive(content, sender_key_id=node.key_id, asked=digest)
         # The site knows its bundle by the digest it offered, whatever came.
         node.verdicts.append(Verdict(digest, verdict.accepted, verdict.reason))
-        kind = "accepted" if verdict.accepted else "refused"
+        kind = events.Accepted if verdict.accepted else events.Refused
         self._journal.write(
-            kind,
-            site=node.site,
-            digest=digest,
-            reason=verdict.reason,
-            bytes=len(content),
+            kind(
+                site=node.site, digest=digest, reason=verdict.reason, bytes=len(content)
+            )
         )
 
     def _delivered(self, node: Node, version: int, answer: DeliverAnswer) -> None:
@@ -230,11 +229,11 @@ class Conversation:
         if answer.accepted:
             size = len(self._newest_parcel()[1])
             self._journal.write(
-                "delivered", site=node.site, version=version, bytes=size
+                events.Delivered(site=node.site, version=version, bytes=size)
             )
             return
         self._journal.write(
-            "not-delivered", site=node.site, version=version, reason=answer.reason
+            events.NotDelivered(site=node.site, version=version, reason=answer.reason)
         )
 
     def _tuned(self, node: Node, flight: Flight, answer: TuneAnswer) -> None:
@@ -244,14 +243,14 @@ class Conversation:
             node.ask_after = self._clock() + self._settings.ask_again_seconds
             if self._registry.orders.postpone(flight.order, answer.error):
                 self._journal.write(
-                    "tune-postponed", site=node.site, reason=answer.error
+                    events.TunePostponed(site=node.site, reason=answer.error)
                 )
             return
         self._answer_order(flight, answer.error)
         if answer.error:
-            self._journal.write("tune-failed", site=node.site, reason=answer.error)
+            self._journal.write(events.TuneFailed(site=node.site, reason=answer.error))
         else:
-            self._journal.write("tuned", site=node.site)
+            self._journal.write(events.Tuned(site=node.site))
 
     def _answer_order(self, flight: Flight, error: str) -> None:
         if flight.order:
@@ -272,7 +271,7 @@ class Conversation:
             node.tuned = True
             self._answer_order(flight, error)
         self._journal.write(
-            "failed", site=node.site, action=flight.action, reason=error
+            events.Failed(site=node.site, action=flight.action, reason=error)
         )
 
     def _give_up(self) -> None:

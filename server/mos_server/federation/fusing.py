@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from mos_runtime.journal import Journal
+from mos_server.federation import events
 from mos_server.federation.carrier import ConversationSettings, Fuser
 from mos_server.federation.publishing import pending
 from mos_server.registry.registry import Registry
@@ -72,7 +73,7 @@ class FusionClerk:
         resting = self._failed == wanted and now < self._retry_at
         if self._due and self._is_settled(now) and not hold and not resting:
             self._due_since = float("inf")
-            self._journal.write("fusion-started", concepts=len(wanted))
+            self._journal.write(events.FusionStarted(concepts=len(wanted)))
             self._fuser.start()
             self._running = True
 
@@ -88,25 +89,27 @@ class FusionClerk:
             wait = self._settings.retry_seconds * 2 ** min(self._failures, 6)
             self._failures += 1
             self._retry_at = self._clock() + wait
-            self._journal.write("fusion-failed", reason=failure)
+            self._journal.write(events.FusionFailed(reason=failure))
             return
 
     def _announce(self) -> None:
         for one in self._registry.bundles.left_out()[self._left_out :]:
             self._left_out += 1
             self._journal.write(
-                "left-out",
-                site=one.site,
-                concept=one.concept,
-                reason=f"{one.reason}: {one.text}",
+                events.LeftOut(
+                    site=one.site,
+                    concept=one.concept,
+                    reason=f"{one.reason}: {one.text}",
+                )
             )
         newest = self._registry.published.newest()
         if newest is None or newest.version == self._announced:
             return
         self._announced = newest.version
         self._journal.write(
-            "published",
-            version=newest.version,
-            concepts=list(newest.concepts),
-            bytes=newest.size,
+            events.Published(
+                version=newest.version,
+                concepts=tuple(newest.concepts),
+                bytes=newest.size,
+            )
         )

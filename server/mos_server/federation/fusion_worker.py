@@ -12,6 +12,7 @@ from typing import Final
 
 from mos_runtime.journal import Journal
 from mos_runtime.processes import trim_log
+from mos_server.federation import events
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
 
 _USAGE: Final = (
@@ -101,7 +102,7 @@ def _work(base_name: str, journal_path: Path, device: str, gate: str) -> None:
     home, journal = CentreHome.open(), Journal(journal_path)
 
     def tell(what: str, share: float) -> None:
-        journal.write("fusing", what=what, share=round(share, 3))
+        journal.write(events.Fusing(what=what, share=round(share, 3)))
 
     base = load_base(base_name, device=pick_device(device))
     limits = None if gate == GATE_OFF else GateLimits.for_base(base)

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from mos_runtime.errors import MosError
-from mos_runtime.journal import Event, JournalReader
+from mos_runtime.journal import JournalReader
+from mos_server.federation.events import CENTRE_EVENTS, Page, PageFailed
 from mos_server.federation.names import JOURNAL_FILE
 from mos_server.page.evidence import has_evidence
 from mos_server.registry.home import CentreHome
@@ -22,13 +23,12 @@ from mos_server.registry.records import ReleaseRecord
 from mos_server.registry.registry import Registry
 from mos_server.registry.storage.tables import CURRENT
 from mos_server.serving.status import centre_status, site_rows
-from mos_server.serving.wording import line_of
 
 MOST_ROWS: Final = 200
 """Bundles and refusals shown, the newest ones."""
 
 _MOST_LINES: Final = 60
-_OWN: Final = ("page", "page-failed")
+_OWN: Final = (Page, PageFailed)
 """Events of the page itself, which tell paths of this machine."""
 
 _FRESH_SECONDS: Final = 0.8
@@ -45,7 +45,7 @@ class CentreView:
     def __init__(self, home: CentreHome, registry: Registry) -> None:
         """Nothing is read yet."""
         self._home, self._registry = home, registry
-        self._journal = JournalReader(home.flower / JOURNAL_FILE)
+        self._journal = JournalReader(home.flower / JOURNAL_FILE, CENTRE_EVENTS)
         self._lines: deque[dict[str, Any]] = deque(maxlen=_MOST_LINES)
         self._reports: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
@@ -152,14 +152,13 @@ class CentreView:
 
     def _activity(self) -> list[dict[str, Any]]:
         """What happened of late, the newest first."""
-        for event in self._journal.new():
-            words = _words(event)
-            if words and event.kind not in _OWN:
+        for entry in self._journal.new():
+            if entry.event.line and not isinstance(entry.event, _OWN):
                 self._lines.append(
                     {
-                        "time": event.facts.get("time"),
-                        "kind": event.kind,
-                        "text": words,
+                        "time": entry.time,
+                        "kind": entry.kind,
+                        "text": entry.event.line,
                     }
                 )
         return list(reversed(self._lines))
@@ -187,10 +186,3 @@ def _short(report: Mapping[str, Any]) -> dict[str, Any]:
         for name, one in report["concepts"].items()
     }
     return found
-
-
-def _words(event: Event) -> str:
-    try:
-        return line_of(event)
-    except (KeyError, TypeError):
-        return ""  # of another version

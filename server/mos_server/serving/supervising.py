@@ -20,10 +20,12 @@ from typing import Any, Final
 from mos_runtime.errors import MosError
 from mos_runtime.files import write_atomically
 from mos_runtime.flower_env import check_listening, is_loopback, split_address
-from mos_runtime.journal import Event, JournalReader
+from mos_runtime.journal import Entry, JournalReader
 from mos_runtime.locking import HeldError, locked
 from mos_runtime.processes import BackOff, Stopping
 from mos_server.errors import RegistryError, ServingError
+from mos_server.federation import events
+from mos_server.federation.events import CENTRE_EVENTS, CentreEvent
 from mos_server.federation.names import ALIVE_FILE, JOURNAL_FILE
 from mos_server.federation.nodes import sites_by_node_key
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
@@ -46,7 +48,7 @@ _LOOK_AT_SITES_EVERY_SECONDS: Final = 1.0
 _LOOK_AT_CERTIFICATE_EVERY_SECONDS: Final = 3600.0
 _HEALTHY_AFTER_SECONDS: Final = 60.0
 
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[Entry[CentreEvent]], None]
 OnStatus = Callable[[str], None]
 
 
@@ -129,13 +131,13 @@ def serve_centre(
     def status() -> dict[str, Any]:
         return centre_status(home, registry, watch.facts)
 
-    def tell(event: Event) -> None:
-        watch.see(event)
+    def tell(entry: Entry[CentreEvent]) -> None:
+        watch.see(entry)
         watch.write()
-        on_event(event)
+        on_event(entry)
         # A full disk must not end the service; what is left out here comes again.
         with suppress(MosError):
-            if event.kind == "published":
+            if isinstance(entry.event, events.Published):
                 registry.published.prune(settings.keep_releases)
                 registry.bundles.prune()  # what the release before held
             if on_status is not None:
@@ -152,14 +154,14 @@ def serve_centre(
         check_listening(settings.address)
         if settings.metrics_port is not None:
             port = stack.enter_context(monitored(settings.metrics_port, status))
-            tell(Event("monitored", {"time": time.time(), "port": port}))
+            tell(Entry(events.Monitored(port)))
         _serve(home, settings, stopping, tell)
 
 
 def _serve(
     home: CentreHome, settings: ServeSettings, stopping: Stopping, on_event: OnEvent
 ) -> None:
-    reader = JournalReader(home.flower / JOURNAL_FILE, from_end=True)
+    reader = JournalReader(home.flower / JOURNAL_FILE, CENTRE_EVENTS, from_end=True)
     back_off = BackOff()
     ever_ready = False
     while not stopping:
@@ -169,17 +171,17 @@ def _serve(
             superlink.wait_until_ready(stopping)
             if not stopping:
                 ever_ready = True
-                on_event(Event("listening", {"address": settings.address}))
+                on_event(Entry(events.Listening(settings.address)))
                 service = _Service(home, settings, superlink, reader, on_event)
                 service.run(stopping)
         except ServingError as error:
             if not ever_ready:
                 raise
-            on_event(Event("restarting", {"reason": str(error)}))
+            on_event(Entry(events.Restarting(str(error))))
         finally:
             superlink.family.stop()
-        for event in reader.new():
-            on_event(event)
+        for entry in reader.new():
+            on_event(entry)
         if time.monotonic() - started > _HEALTHY_AFTER_SECONDS:
             back_off.worked()
         if not stopping:
@@ -213,7 +215,7 @@ class _Service:
         home: CentreHome,
         settings: ServeSettings,
         superlink: SuperLink,
-        reader: JournalReader,
+        reader: JournalReader[CentreEvent],
         on_event: OnEvent,
     ) -> None:
         self._home, self._settings, self._superlink = home, settings, superlink
@@ -282,7 +284,7 @@ class _Service:
         except RegistryError as error:
             if site.node_key not in self._nodes:
                 self._nodes[site.node_key] = ""
-                self._tell("not-registered", site=site.name, reason=str(error))
+                self._note(events.NotRegistered(site.name, str(error)))
             return False
         if owners[key] != site:
             return False  # the door is another site's
@@ -293,7 +295,7 @@ class _Service:
             self._superlink.flwr(
                 "supernode", "unregister", self._nodes.pop(key), CONNECTION
             )
-            self._tell("door-shut", site=site.name)
+            self._note(events.DoorShut(site.name))
             return True
         return False
 
@@ -305,10 +307,10 @@ class _Service:
         )
         node = str(told.get("node-id") or "")
         if node:
-            self._tell("door-open", site=site)
+            self._note(events.DoorOpen(site))
         else:
             reason = str(told.get("error-message") or told)
-            self._tell("not-registered", site=site, reason=reason)
+            self._note(events.NotRegistered(site, reason))
         return node
 
     def _keep_run(self, stopping: Stopping) -> None:
@@ -321,7 +323,7 @@ class _Service:
             status = self._superlink.status(self._run_id)
             if status and not status.startswith("finished"):
                 self._superlink.flwr("stop", self._run_id, CONNECTION)
-            self._tell("resubmitting", reason=status or "the run is gone")
+            self._note(events.Resubmitting(status or "the run has ended"))
             self._run_id = ""
             if stopping.wait(self._back_off.failed()):
                 return
@@ -348,5 +350,5 @@ class _Service:
         write_atomically(path, ("\n".join(lines) + "\n").encode())
         return path
 
-    def _tell(self, kind: str, **facts: str) -> None:
-        self._on_event(Event(kind, {"time": time.time(), **facts}))
+    def _note(self, event: CentreEvent) -> None:
+        self._on_event(Entry(event))

@@ -14,15 +14,18 @@ from typing import Any, Final
 
 from mos_runtime.errors import MosError, StorageError
 from mos_runtime.files import read_whole, write_atomically
-from mos_runtime.journal import Event
+from mos_runtime.journal import Entry
 from mos_runtime.locking import HeldError, locked
+from mos_server.federation import events
+from mos_server.federation.events import CentreEvent
 from mos_server.registry.home import CentreHome
 
 COUNTED: Final = (
-    *("accepted", "refused", "delivered", "not-delivered", "failed"),
-    *("published", "fusion-failed", "restarting", "resubmitting", "crashed"),
+    *(events.Accepted, events.Refused, events.Delivered, events.NotDelivered),
+    *(events.Failed, events.Published, events.FusionFailed),
+    *(events.Restarting, events.Resubmitting, events.Crashed),
 )
-"""Events whose number is told."""
+"""Events that are counted."""
 
 
 @dataclass
@@ -46,7 +49,9 @@ class LiveFacts:
     failure: str = ""
     """Why the last fusion failed; "" where it did not."""
 
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
+    counts: dict[str, int] = field(
+        default_factory=lambda: {one.kind(): 0 for one in COUNTED}
+    )
     """Since `serve` began."""
 
     @staticmethod
@@ -74,31 +79,31 @@ class Watch:
         self.facts = LiveFacts(os.getpid(), time.time(), address)
         self._path = home.live_path
 
-    def see(self, event: Event) -> None:
+    def see(self, entry: Entry[CentreEvent]) -> None:
         """Take an event in."""
-        facts, kind = self.facts, event.kind
-        site = str(event.facts.get("site", ""))
-        moment = float(event.facts.get("time", time.time()))
-        if kind in facts.counts:
-            facts.counts[kind] += 1
-        if kind == "serving":
-            facts.ready, facts.connected = True, {}
-        elif kind in ("restarting", "resubmitting", "crashed"):
-            facts.ready, facts.connected, facts.fusing = False, {}, None
-        elif kind == "joined":
-            facts.connected[site] = moment
-        elif kind == "left":
-            facts.connected.pop(site, None)
-        elif kind == "fusion-started":
-            facts.fusing, facts.failure = 0.0, ""
-        elif kind == "fusing":
-            facts.fusing = float(event.facts["share"])
-        elif kind == "published":
-            facts.fusing, facts.failure = None, ""
-        elif kind == "fusion-failed":
-            facts.fusing, facts.failure = None, str(event.facts["reason"])
+        facts, event = self.facts, entry.event
+        if isinstance(event, COUNTED):
+            facts.counts[event.kind()] += 1
+        match event:
+            case events.Serving():
+                facts.ready, facts.connected = True, {}
+            case events.Restarting() | events.Resubmitting() | events.Crashed():
+                facts.ready, facts.connected, facts.fusing = False, {}, None
+            case events.Joined(site):
+                facts.connected[site] = entry.time
+            case events.Left(site):
+                facts.connected.pop(site, None)
+            case events.FusionStarted():
+                facts.fusing, facts.failure = 0.0, ""
+            case events.Fusing(share=share):
+                facts.fusing = share
+            case events.Published():
+                facts.fusing, facts.failure = None, ""
+            case events.FusionFailed(reason):
+                facts.fusing, facts.failure = None, reason
+        site = getattr(event, "site", "")
         if site in facts.connected:
-            facts.connected[site] = moment
+            facts.connected[site] = entry.time
 
     def write(self) -> None:
         """Put the sum on the disk; a disk that is full costs it, nothing else."""

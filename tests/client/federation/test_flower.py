@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message
 
+from mos_client.federation.events import SITE_EVENTS
 from mos_client.store.home import SiteHome
 from mos_client.store.outbox import Outbox
 from mos_client.store.releases import ReleaseStore
@@ -151,7 +152,7 @@ def test_text_of_an_exception_stays_at_the_site(home: SiteHome, centre: Centre) 
     answer = ask(home, centre.home.signing_key(), "query.collect", asked)
     assert answer.has_error()
     assert answer.error.reason == "StoreError"
-    events = JournalReader(home.flower / "journal.jsonl").new()
+    events = JournalReader(home.flower / "journal.jsonl", SITE_EVENTS).new()
     assert [event.kind for event in events] == ["failed"]
     assert "not in the outbox" in events[0].facts["error"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mos_client.errors import NotNowError, StoreError
+from mos_client.federation.events import SITE_EVENTS
 from mos_client.federation.node import Site
 from mos_client.federation.orders import allowed_tuning
 from mos_client.federation.policy import Policy
@@ -58,7 +59,7 @@ def test_site_tunes_what_its_policy_allows_and_signs_it(home: SiteHome) -> None:
     (entry,) = Outbox(home).entries()
     facts = Bundle.read(entry.path).verified(home.signing_key().public)
     assert (facts.site, facts.concept, facts.class_word) == ("north", "rex", "dog")
-    events = JournalReader(home.flower / "journal.jsonl").new()
+    events = JournalReader(home.flower / "journal.jsonl", SITE_EVENTS).new()
     started = [event for event in events if event.kind == "tune-started"]
     assert [event.facts["steps"] for event in started] == [2]
 
@@ -77,7 +78,7 @@ def test_refusal_tells_the_centre_its_rule_and_no_path(
     answer = told(home, wish)
     assert (answer.error, answer.later) == (reason, False)
     assert Outbox(home).entries() == ()
-    (event,) = JournalReader(home.flower / "journal.jsonl").new()
+    (event,) = JournalReader(home.flower / "journal.jsonl", SITE_EVENTS).new()
     assert (event.kind, event.facts["reason"]) == ("tune-refused", reason)
 
 

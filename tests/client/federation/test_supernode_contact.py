@@ -14,6 +14,7 @@ from flwr.proto.fleet_pb2_grpc import FleetStub
 from flwr.supercore.retry import make_simple_grpc_retry_invoker
 
 from mos_client.cli import app
+from mos_client.federation.events import SITE_EVENTS
 from mos_client.federation.supernode_contact import (
     Contact,
     reason_of,
@@ -162,14 +163,15 @@ def test_reason_is_told_once_stands_in_the_status_and_goes_with_the_next_success
     for _ in range(2):
         with pytest.raises(grpc.RpcError):
             invoker.invoke(call_with, doors.tls, doors.foreign)
-    (event,) = JournalReader(journal).new()
+    (event,) = JournalReader(journal, SITE_EVENTS).new()
     assert event.kind == "not-connected"
     assert reason_of(home.flower) == event.facts["reason"]
     assert type_in(app, "status", "--home", home.folder) == 0
     shown = capsys.readouterr().err
     assert f"not connected: {event.facts['reason']}" in shown.replace("\n", " ")
     assert invoker.invoke(lambda: "an answer") == "an answer"
-    assert [one.kind for one in JournalReader(journal).new()][1:] == ["connected"]
+    later = JournalReader(journal, SITE_EVENTS).new()[1:]
+    assert [one.kind for one in later] == ["connected"]
     assert reason_of(home.flower) == ""
     assert type_in(app, "status", "--home", home.folder) == 0
     assert "not connected" not in capsys.readouterr().err

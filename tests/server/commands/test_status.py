@@ -13,9 +13,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mos_client.store.home import SiteHome
-from mos_runtime.journal import Event
+from mos_runtime.journal import Entry
 from mos_runtime.locking import locked
 from mos_server.cli import app
+from mos_server.federation import events
+from mos_server.federation.events import CentreEvent
 from mos_server.federation.names import ALIVE_FILE
 from mos_server.serving.monitoring import metrics, monitored
 from mos_server.serving.status import centre_status, has_ended, status_line
@@ -36,21 +38,21 @@ def centre(tmp_path: Path) -> Centre:
     return made
 
 
-def watched(centre: Centre, *events: tuple[str, dict[str, Any]]) -> Watch:
+def watched(centre: Centre, *happened: CentreEvent) -> Watch:
     watch = Watch(centre.home, "127.0.0.1:9092")
-    for kind, facts in events:
-        watch.see(Event(kind, {"time": float(NOW), **facts}))
+    for event in happened:
+        watch.see(Entry(event, float(NOW)))
     return watch
 
 
-LIVELY: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("serving", {}),
-    ("joined", {"site": "north", "release": 0}),
-    ("joined", {"site": "south", "release": 0}),
-    ("left", {"site": "south"}),
-    ("accepted", {"site": "north"}),
-    ("fusion-started", {"concepts": 1}),
-    ("fusing", {"share": 0.4, "what": "solving"}),
+LIVELY: tuple[CentreEvent, ...] = (
+    events.Serving(),
+    events.Joined("north", release=0),
+    events.Joined("south", release=0),
+    events.Left("south"),
+    events.Accepted("north", digest="ab", reason="", bytes=1),
+    events.FusionStarted(concepts=1),
+    events.Fusing("solving", share=0.4),
 )
 
 
@@ -76,7 +78,7 @@ def test_centre_that_starts_anew_knows_nobody_until_they_are_back(
     centre: Centre,
 ) -> None:
     alive(centre)
-    watch = watched(centre, *LIVELY, ("resubmitting", {"reason": "gone"}))
+    watch = watched(centre, *LIVELY, events.Resubmitting("gone"))
     status = centre_status(centre.home, centre.registry, watch.facts)
     assert not status["healthy"]
     assert not any(site["connected"] for site in status["sites"])
@@ -84,11 +86,11 @@ def test_centre_that_starts_anew_knows_nobody_until_they_are_back(
 
 
 def test_failed_fusion_stands_in_the_status_until_one_works(centre: Centre) -> None:
-    failed = ("fusion-failed", {"reason": "the disk is full"})
+    failed = events.FusionFailed("the disk is full")
     watch = watched(centre, *LIVELY, failed)
     line = status_line(centre_status(centre.home, centre.registry, watch.facts))
     assert line.endswith("the last fusion failed: the disk is full")
-    watch.see(Event("published", {"time": 0.0, "version": 1, "concepts": []}))
+    watch.see(Entry(events.Published(1, concepts=(), bytes=1)))
     assert watch.facts.failure == ""
 
 
@@ -138,7 +140,7 @@ def test_health_is_200_while_sites_can_be_talked_to_and_503_otherwise(
         assert got(port, "/healthz") == (200, "ok\n")
         assert "mos_concepts 1" in got(port, "/metrics")[1]
         assert got(port, "/")[0] == 404
-        watch.see(Event("crashed", {"time": 0.0, "reason": "a bug"}))
+        watch.see(Entry(events.Crashed("a bug")))
         assert got(port, "/healthz")[0] == 503
 
 

@@ -17,6 +17,7 @@ from mos_protocol.signed.keys import SigningKey, save_key
 from mos_runtime.journal import Journal, JournalReader
 from mos_server.federation.carrier import ConversationSettings, Fuser, Reply
 from mos_server.federation.conversation import Conversation
+from mos_server.federation.events import CENTRE_EVENTS
 from mos_server.fusion import FusionSettings
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
@@ -152,7 +153,7 @@ def test_answer_of_a_key_that_was_not_admitted_is_not_listened_to(
     talk.steps()
     assert centre.registry.bundles.current() == ()
     assert centre.registry.refusals.all() == ()
-    told = [e.facts["reason"] for e in JournalReader(talk.journal).new()]
+    told = [e.facts["reason"] for e in JournalReader(talk.journal, CENTRE_EVENTS).new()]
     assert all("which was never admitted" in reason for reason in told)
     assert told
 

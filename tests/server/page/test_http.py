@@ -15,6 +15,7 @@ from mos_pages import Keys
 from mos_protocol.errors import Reason
 from mos_protocol.signed.bundle import Bundle
 from mos_runtime.journal import Journal
+from mos_server.federation.events import Joined, Page
 from mos_server.federation.names import JOURNAL_FILE
 from mos_server.page.acts import Acts
 from mos_server.registry.records import StoredBundle
@@ -240,11 +241,12 @@ def test_activity_is_in_the_words_of_serve_without_the_pages_own_paths(
     viewer: Tab, centre: Centre, tmp_path: Path
 ) -> None:
     journal = Journal(centre.home.flower / JOURNAL_FILE)
-    journal.write("page", file="/secret/addresses")
-    journal.write("joined", site="north", release=0)
-    journal.write("accepted", site="north")  # of another version: facts are missing
+    journal.write(Page("/secret/addresses"))
+    journal.write(Joined("north", release=0))
+    with (centre.home.flower / JOURNAL_FILE).open("a") as file:  # another version's
+        file.write('{"event": "accepted", "site": "north", "time": 1.0}\n')
     shown = viewer.get("/api/centre")["activity"]
-    assert [one["text"] for one in shown] == ["north is here and holds release 0"]
+    assert [one["text"] for one in shown] == ["north is connected and holds release 0"]
 
 
 def test_viewers_are_told_no_secret(viewer: Tab, keys: Keys, centre: Centre) -> None:

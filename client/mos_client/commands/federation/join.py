@@ -1,9 +1,7 @@
 """`mos-client join`: stay connected, send what is signed, receive releases."""
 
-import json as json_format
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,7 +10,8 @@ import typer
 from mos_runtime.console import console
 
 if TYPE_CHECKING:
-    from mos_runtime.journal import Event
+    from mos_client.federation.events import SiteEvent
+    from mos_runtime.journal import Entry
 
 
 def join(
@@ -39,6 +38,7 @@ def join(
     no code from the centre runs on it.
     """
     from mos_client.errors import IdentityError
+    from mos_client.federation.events import Release
     from mos_client.federation.joining import join_centre
     from mos_client.store.enrolment import keep_welcome, read_welcome
     from mos_client.store.home import SiteHome
@@ -67,68 +67,21 @@ def join(
     if not json:
         _say(f"{known.site} joins the centre at {known.address}; Ctrl-C leaves", json)
 
-    def tell(event: "Event") -> bool:
+    def show(entry: "Entry[SiteEvent]") -> bool:
         if json:
-            line = {"event": event.kind, **event.facts}
-            sys.stdout.write(json_format.dumps(line, sort_keys=True) + "\n")
+            sys.stdout.write(entry.to_json() + "\n")
             sys.stdout.flush()
-        elif event.kind in _LINES:
-            _say(_LINES[event.kind](event), json)
-        reached = event.kind == "release" and event.facts["version"]
-        return bool(until_release and reached and reached >= until_release)
+        elif entry.event.line:
+            _say(entry.event.line, json)
+        reached = entry.event.version if isinstance(entry.event, Release) else 0
+        return bool(until_release and reached >= until_release)
 
     with stopping_on_signals() as stopping:
-        join_centre(site, known, stopping=stopping, on_event=tell)
+        join_centre(site, known, stopping=stopping, on_event=show)
     _say("left the centre", json)
 
 
 _MAX_WELCOME_BYTES: Final = 2**20
-
-_LINES: Final[dict[str, Callable[["Event"], str]]] = {
-    "connected": lambda _: "connected",
-    "not-connected": lambda event: f"not connected: {event.facts['reason']}",
-    "disconnected": lambda event: (
-        f"no connection; trying again in {event.facts['pause_seconds']:.0f} s"
-    ),
-    "silent": lambda event: (
-        f"nothing heard from {event.facts['address']} for a while; still trying"
-    ),
-    "sent": lambda event: (
-        f"sent <{event.facts['concept']}>, {event.facts['bytes']} bytes"
-    ),
-    "accepted": lambda event: f"the centre accepted <{event.facts['concept']}>",
-    "refused": lambda event: (
-        f"the centre refused <{event.facts['concept']}>: {event.facts['reason']}"
-    ),
-    "withdrawn": lambda event: f"the centre has withdrawn <{event.facts['concept']}>",
-    "key-changed": lambda event: (
-        f"the centre has taken up this site's new key {event.facts['key']}"
-    ),
-    "request-refused": lambda event: (
-        f"the centre refused a request: {event.facts['reason']}"
-    ),
-    "tune-started": lambda event: (
-        f"the centre asked for <{event.facts['concept']}>; tuning it"
-    ),
-    "tuned": lambda event: f"<{event.facts['concept']}> is tuned",
-    "tune-refused": lambda event: (
-        f"the centre asked for <{event.facts['concept']}>; refused: "
-        f"{event.facts['reason']}"
-    ),
-    "tune-failed": lambda event: f"tuning failed: {event.facts['error']}",
-    "release": lambda event: (
-        f"release {event.facts['version']} received: "
-        + (", ".join(event.facts["concepts"]) or "no concept is left")
-    ),
-    "release-refused": lambda event: f"a release was refused: {event.facts['reason']}",
-    "call-refused": lambda event: (
-        f"{event.facts['action']} was refused: {event.facts['reason']}"
-    ),
-    "app-refused": lambda event: f"refused to run: {event.facts['reason']}",
-    "failed": lambda event: (
-        f"{event.facts['action']} failed here: {event.facts['error']}"
-    ),
-}
 
 
 def _say(line: str, json: bool) -> None:

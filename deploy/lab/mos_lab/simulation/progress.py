@@ -1,11 +1,15 @@
-"""Where a simulation stands, told from the journals of centre and sites."""
+"""Where a simulation stands, read from the journals of centre and sites."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mos_client.federation import events as at_site
+from mos_client.federation.events import SITE_EVENTS, SiteEvent
 from mos_lab.simulation.plan import SimulationPlan
-from mos_runtime.journal import Event, JournalReader
+from mos_runtime.journal import Entry, JournalReader
+from mos_server.federation import events as at_centre
+from mos_server.federation.events import CENTRE_EVENTS, CentreEvent
 from mos_server.federation.names import JOURNAL_FILE
 
 
@@ -63,10 +67,10 @@ class Watch:
     folder: Path
     plan: SimulationPlan
     progress: SimulationProgress = field(init=False)
-    centre: list[Event] = field(default_factory=list)
+    centre: list[Entry[CentreEvent]] = field(default_factory=list)
     """All events of the centre so far."""
 
-    own: dict[str, list[Event]] = field(default_factory=dict)
+    own: dict[str, list[Entry[SiteEvent]]] = field(default_factory=dict)
     """All events of each site so far."""
 
     def __post_init__(self) -> None:
@@ -75,72 +79,65 @@ class Watch:
         self.progress = SimulationProgress({name: SiteProgress() for name in names})
         self.own = {name: [] for name in names}
         self._readers = {
-            name: JournalReader(self.plan.site_journal(self.folder, name))
+            name: JournalReader(self.plan.site_journal(self.folder, name), SITE_EVENTS)
             for name in names
         }
-        self._reader = JournalReader(self.folder / JOURNAL_FILE)
+        self._reader = JournalReader(self.folder / JOURNAL_FILE, CENTRE_EVENTS)
 
     def look(self) -> bool:
         """Take in what is new; whether anything was."""
         news = False
         for name, reader in self._readers.items():
-            for event in reader.new():
-                self.own[name].append(event)
-                self._site_event(name, event)
+            for entry in reader.new():
+                self.own[name].append(entry)
+                self._site_event(name, entry.event)
                 news = True
-        for event in self._reader.new():
-            self.centre.append(event)
-            self._centre_event(event)
+        for own in self._reader.new():
+            self.centre.append(own)
+            self._centre_event(own.event)
             news = True
         return news
 
-    def _site_event(self, name: str, event: Event) -> None:
-        facts = event.facts
-        if event.kind == "preparing":
-            self._set(name, state="preparing", what=facts["what"])
-        elif event.kind == "tune-started":
-            self._set(
-                name,
-                state="tuning",
-                concept=facts["concept"],
-                class_word=facts["class_word"],
-                pictures=facts["pictures"],
-                steps=facts["steps"],
-            )
-        elif event.kind == "tuning":
-            self._set(name, step=facts["step"], loss=facts["loss"])
-        elif event.kind == "signed":
-            self._set(
-                name,
-                state="signed",
-                concept=facts["concept"],
-                class_word=facts["class_word"],
-            )
-        elif event.kind in ("tuned", "sent"):
-            self._set(name, state=event.kind)
-        elif event.kind in ("tune-failed", "failed"):
-            self._set(name, state="failed", reason=facts["error"])
+    def _site_event(self, name: str, event: SiteEvent) -> None:
+        match event:
+            case at_site.Preparing(what):
+                self._set(name, state="preparing", what=what)
+            case at_site.TuneStarted(concept, class_word, pictures, steps):
+                self._set(
+                    name,
+                    state="tuning",
+                    concept=concept,
+                    class_word=class_word,
+                    pictures=pictures,
+                    steps=steps,
+                )
+            case at_site.Tuning(step=step, loss=loss):
+                self._set(name, step=step, loss=loss)
+            case at_site.Signed(concept, word):
+                self._set(name, state="signed", concept=concept, class_word=word)
+            case at_site.Tuned() | at_site.Sent():
+                self._set(name, state=event.kind())
+            case at_site.TuneFailed(error) | at_site.Failed(error=error):
+                self._set(name, state="failed", reason=error)
 
-    def _centre_event(self, event: Event) -> None:
-        facts = event.facts
-        if event.kind == "serving":
-            self.progress = replace(self.progress, started=True)
-        elif event.kind in ("accepted", "refused"):
-            self._set(facts["site"], state=event.kind, reason=facts["reason"])
-        elif event.kind == "fusing":
-            self.progress = replace(
-                self.progress, fusing=facts["share"], fusing_what=facts["what"]
-            )
-        elif event.kind == "published":
-            self.progress = replace(
-                self.progress, fusing=1.0, fusing_what="", release=facts["version"]
-            )
-        elif event.kind == "delivered":
-            self._set(facts["site"], state="delivered")
-        elif event.kind in ("fusion-failed", "crashed"):
-            self.progress = replace(self.progress, failure=facts["reason"])
-        elif event.kind == "finished":
-            self.progress = replace(self.progress, finished=True)
+    def _centre_event(self, event: CentreEvent) -> None:
+        match event:
+            case at_centre.Serving():
+                self.progress = replace(self.progress, started=True)
+            case at_centre.Accepted(site) | at_centre.Refused(site):
+                self._set(site, state=event.kind(), reason=event.reason)
+            case at_centre.Fusing(what, share):
+                self.progress = replace(self.progress, fusing=share, fusing_what=what)
+            case at_centre.Published(version):
+                self.progress = replace(
+                    self.progress, fusing=1.0, fusing_what="", release=version
+                )
+            case at_centre.Delivered(site):
+                self._set(site, state="delivered")
+            case at_centre.FusionFailed(reason) | at_centre.Crashed(reason):
+                self.progress = replace(self.progress, failure=reason)
+            case at_centre.Finished():
+                self.progress = replace(self.progress, finished=True)
 
     def _set(self, name: str, **changes: object) -> None:
         sites = dict(self.progress.sites)

@@ -8,6 +8,7 @@ its welcome when it is first spoken to.
 from pathlib import Path
 from typing import Final
 
+from mos_client.federation.events import Signed
 from mos_client.pictures import read_folder
 from mos_client.store.enrolment import keep_welcome, make_request, read_welcome
 from mos_client.store.home import SiteHome
@@ -61,10 +62,7 @@ def _sign_random_concepts(folder: Path, plan: SimulationPlan) -> None:
         home = SiteHome(plan.home(folder, site.name))
         entry = Outbox(home).put(concept.to_bytes(), site.name)
         Journal(plan.site_journal(folder, site.name)).write(
-            "signed",
-            concept=entry.concept,
-            class_word=CLASS_WORD,
-            bytes=entry.bytes,
+            Signed(entry.concept, CLASS_WORD, entry.bytes)
         )
 
 

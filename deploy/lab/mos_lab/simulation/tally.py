@@ -4,11 +4,20 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from mos_client.federation.events import Tuned, TuneStarted
 from mos_lab.errors import SimulationError
 from mos_lab.simulation.outcome import SimulationOutcome, SiteOutcome
 from mos_lab.simulation.plan import SimulationPlan
 from mos_lab.simulation.progress import Watch
-from mos_runtime.journal import Event
+from mos_runtime.journal import Entry, Event
+from mos_server.federation.events import (
+    Accepted,
+    Delivered,
+    Published,
+    Received,
+    Refused,
+    Serving,
+)
 from mos_server.registry.registry import Registry
 
 
@@ -50,11 +59,11 @@ def tally(
 
 def _site(folder: Path, plan: SimulationPlan, watch: Watch, name: str) -> SiteOutcome:
     progress, own = watch.progress.sites[name], watch.own[name]
-    centre = [event for event in watch.centre if event.facts.get("site") == name]
-    accepted = any(event.kind == "accepted" for event in centre)
+    centre = [e.event for e in watch.centre if getattr(e.event, "site", "") == name]
+    accepted = any(isinstance(event, Accepted) for event in centre)
     files = sorted((plan.home(folder, name) / "sent").glob("*.safetensors"))
-    delivered = [event for event in centre if event.kind == "delivered"]
-    began, ended = _first(own, "tune-started"), _last(own, "tuned")
+    delivered = [event for event in centre if isinstance(event, Delivered)]
+    began, ended = _first(own, TuneStarted), _last(own, Tuned)
     return SiteOutcome(
         site=name,
         pictures=progress.pictures,
@@ -63,21 +72,21 @@ def _site(folder: Path, plan: SimulationPlan, watch: Watch, name: str) -> SiteOu
         concept_file=str(files[-1].relative_to(folder)) if files else "",
         accepted=accepted,
         reason="" if accepted else progress.reason,
-        bytes_sent=sum(e.facts["bytes"] for e in centre if e.kind == "received"),
-        bytes_received=sum(e.facts["bytes"] for e in delivered),
+        bytes_sent=sum(e.bytes for e in centre if isinstance(e, Received)),
+        bytes_received=sum(e.bytes for e in delivered),
         tune_seconds=round(ended - began, 3) if began and ended else 0.0,
-        release=max((e.facts["version"] for e in delivered), default=0),
+        release=max((e.version for e in delivered), default=0),
     )
 
 
 def _seconds(watch: Watch, begun: float) -> dict[str, float]:
-    everyone = [event for own in watch.own.values() for event in own]
+    everyone = [entry for own in watch.own.values() for entry in own]
     marks = {
-        "start": _first(everyone, "tune-started") or _first(watch.centre, "serving"),
-        "tune": _last(everyone, "tuned"),
-        "verify": _last(watch.centre, "accepted", "refused"),
-        "fuse": _last(watch.centre, "published"),
-        "deliver": _last(watch.centre, "delivered"),
+        "start": _first(everyone, TuneStarted) or _first(watch.centre, Serving),
+        "tune": _last(everyone, Tuned),
+        "verify": _last(watch.centre, Accepted, Refused),
+        "fuse": _last(watch.centre, Published),
+        "deliver": _last(watch.centre, Delivered),
     }
     seconds, before = {}, begun
     for phase, mark in marks.items():
@@ -97,11 +106,11 @@ def _why(watch: Watch) -> str:
     return f"no release: {'; '.join(reasons) or 'no site brought a concept'}"
 
 
-def _first(events: Iterable[Event], *kinds: str) -> float:
-    times = [float(e.facts["time"]) for e in events if e.kind in kinds]
+def _first(entries: Iterable[Entry[Event]], *kinds: type[Event]) -> float:
+    times = [one.time for one in entries if isinstance(one.event, kinds)]
     return min(times, default=0.0)
 
 
-def _last(events: Iterable[Event], *kinds: str) -> float:
-    times = [float(e.facts["time"]) for e in events if e.kind in kinds]
+def _last(entries: Iterable[Entry[Event]], *kinds: type[Event]) -> float:
+    times = [one.time for one in entries if isinstance(one.event, kinds)]
     return max(times, default=0.0)
