@@ -35,14 +35,18 @@ def resolve(uv: str, wanted: tuple[str, ...], constraints: Path) -> list[str]:
     """The packages of one installation: each its line, with the hashes below it."""
     ours = [f"--no-emit-package=mix-of-show-{name}" for name in OURS]
     lines = [f"-e {one}" if one.startswith(".") else one for one in wanted]
-    with tempfile.NamedTemporaryFile("w", suffix=".in") as asked:
-        asked.write("\n".join(lines))
-        asked.flush()
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as file:
+        file.write("\n".join(lines))
+        file.flush()
         command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes"]
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", *ours]
         command += ["--python-version", OLDEST_PYTHON, "--constraint", str(constraints)]
         done = subprocess.run(
-            [*command, asked.name], cwd=ROOT, check=True, text=True, capture_output=True
+            [*command, file.name],
+            cwd=ROOT,
+            check=True,
+            text=True,
+            capture_output=True,
         )
     # What uv left out is named in a comment at the end.
     text = done.stdout.split("\n\n#", 1)[0].strip()

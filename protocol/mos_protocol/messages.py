@@ -3,7 +3,7 @@
 Every ask and answer turns into a flat dictionary of plain values and back:
 `X.from_dict(x.to_dict()) == x`. A list of objects becomes one list per field. The
 dictionary travels within a signed envelope (`mos_protocol.signed.call`); the blobs
-(bundles and releases) travel beside it, as one array of bytes each.
+(bundles and releases) travel with it, as one array of bytes each.
 
     query.sync      SyncAsk -> SyncAnswer; the site answers when it has something to
                     offer or the wait has passed
@@ -71,7 +71,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class SyncAsk:
-    """The centre asks what is new, and tells what it has decided."""
+    """The centre asks what is new, and says what it has decided."""
 
     wait_seconds: float
     """How long the site may hold its answer back while it has nothing to offer."""
@@ -170,7 +170,7 @@ class CollectAsk:
 
 @dataclass(frozen=True)
 class DeliverAnswer:
-    """The site tells whether it took the release up."""
+    """The site says whether it took the release up."""
 
     accepted: bool
     reason: str
@@ -242,7 +242,7 @@ class TuneAsk:
 
 @dataclass(frozen=True)
 class TuneAnswer:
-    """The site tells what came of it."""
+    """The site says what came of it."""
 
     offers: tuple[Offer, ...]
     """All that its outbox holds now."""

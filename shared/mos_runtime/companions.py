@@ -27,7 +27,7 @@ _END_SECONDS: Final = 20.0
 
 
 @contextlib.contextmanager
-def beside(command: Sequence[str], *, log: Path) -> Iterator[None]:
+def companion(command: Sequence[str], *, log: Path) -> Iterator[None]:
     """Within it, a program is kept running; that it cannot be is no error.
 
     Begin it before any `Family` of this process: those then leave it alone.

@@ -30,7 +30,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(
+        handle, partial = tempfile.mkstemp(
             prefix=f".{path.name[:_MOST_PREFIX]}.", dir=path.parent
         )
     except OSError as error:
@@ -40,14 +40,14 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(beside).chmod(mode)
-        Path(beside).replace(path)
+        Path(partial).chmod(mode)
+        Path(partial).replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        Path(beside).unlink(missing_ok=True)
+        Path(partial).unlink(missing_ok=True)
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        Path(partial).unlink(missing_ok=True)
         raise
 
 

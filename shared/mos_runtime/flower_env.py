@@ -63,8 +63,8 @@ def flower_program(name: str) -> str:
     Raises:
         MosError: this installation has no such program.
     """
-    beside = shutil.which(name, path=str(Path(sys.executable).parent))
-    found = beside or shutil.which(name)
+    own = shutil.which(name, path=str(Path(sys.executable).parent))
+    found = own or shutil.which(name)
     if found is None:
         raise MosError(
             f"{name}: not installed; install flwr[simulation] into this environment"

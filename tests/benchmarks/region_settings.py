@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from mos_lab.evaluation.cache import Cells
+from mos_lab.evaluation.cache import ResultCache
 from mos_lab.evaluation.fusion_table import Bench
 from mos_lab.evaluation.measuring import Sampled
 from mos_lab.evaluation.methods import gradient
@@ -70,7 +70,7 @@ def main() -> None:
     group = [read_subject(options.subjects / name) for name in names]
     base, metrics = load_base(options.base), load_metrics()
     side = int(base.unet.config.sample_size) * int(base.pipeline.vae_scale_factor)
-    nowhere = Cells(Path(), {})
+    nowhere = ResultCache(Path(), {})
     bench = Bench(
         base, metrics, Sampled(side=side), nowhere, lambda _: None, lambda *_: None
     )

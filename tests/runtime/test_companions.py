@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mos_runtime.companions import beside
+from mos_runtime.companions import companion
 
 # Tells its process id through a pipe, then waits; a reader of the pipe waits for it.
 _PROGRAM = """
@@ -22,8 +22,8 @@ signal.pause()
 _PARENT = """
 import signal, sys
 from pathlib import Path
-from mos_runtime.companions import beside
-with beside(sys.argv[2:], log=Path(sys.argv[1])):
+from mos_runtime.companions import companion
+with companion(sys.argv[2:], log=Path(sys.argv[1])):
     signal.pause()
 """
 
@@ -47,7 +47,7 @@ def started(told: Path) -> psutil.Process:
 def test_program_that_is_killed_is_started_again_and_ends_with_the_block(
     tmp_path: Path, told: Path
 ) -> None:
-    with beside(program(told), log=tmp_path / "log"):
+    with companion(program(told), log=tmp_path / "log"):
         first = started(told)
         first.kill()
         second = started(told)

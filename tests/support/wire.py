@@ -78,7 +78,7 @@ def ask(
         key: Of the centre.
         action: What is asked.
         values: An ask's dictionary.
-        blob: What travels beside it.
+        blob: What travels with it.
         config: Of the run, which whoever submitted it wrote.
     """
     envelope = call(key, action, values, blob).envelope

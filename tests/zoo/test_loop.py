@@ -42,10 +42,10 @@ class Parabola:
         self._device = device
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         self.at_step(step)
-        x = torch.from_numpy(chance.normal(size=(samples, self.width))).float()
+        x = torch.from_numpy(rng.normal(size=(samples, self.width))).float()
         noisy = x + 0.1 * torch.randn_like(x)
         return {"loss": (model(noisy) - x / 2).square().mean()}
 

@@ -1,7 +1,7 @@
 """Which Flower app a site runs: only the one it has installed itself.
 
 A Flower app may carry any code, and a SuperNode would run it. So the centre could run
-whatever it likes at every site. A site of ours therefore takes an app only if it holds
+whatever it likes at every site. A site therefore takes an app only if it holds
 no file but its description, and that description names our own components and nothing
 else. Flower makes a folder's path of the app's name, publisher and version, so these
 are ours too.

@@ -48,7 +48,7 @@ def join_centre(
     on_event: OnEvent,
     settings: JoinSettings | None = None,
 ) -> bool:
-    """Stay connected to the centre until told to stop.
+    """Stay connected to the centre until stopped.
 
     Args:
         home: The site's.

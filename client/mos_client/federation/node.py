@@ -38,7 +38,7 @@ class Site:
 
     @property
     def journal(self) -> Journal:
-        """Where it tells its own people what happens."""
+        """Where it records events for its own people."""
         return Journal(journal_path(self.home))
 
 

@@ -10,7 +10,7 @@
 
 Without the file, or without `[tune]`, nothing is tuned on request. A refusal says which
 rule said no, and nothing of this machine: its text goes to the centre. Hours are looked
-at last: where they alone say no, the centre is told that it may ask again.
+at last: outside them alone, the centre learns that it may ask again.
 """
 
 import re
@@ -56,8 +56,8 @@ class Policy:
             return None
         content = read_whole(path, what="a policy", max_bytes=2**20)
         try:
-            told = parse_toml(content.decode()).get("tune")
-            return None if told is None else _policy(told)
+            table = parse_toml(content.decode()).get("tune")
+            return None if table is None else _policy(table)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{path}: not a policy: {error}") from error
 
@@ -90,12 +90,12 @@ class Policy:
             raise NotNowError(f"this site tunes on request from {first} to {last} h")
 
 
-def _policy(told: Mapping[str, Any]) -> Policy:
-    unknown = sorted(set(told) - _KEYS)
+def _policy(table: Mapping[str, Any]) -> Policy:
+    unknown = sorted(set(table) - _KEYS)
     if unknown:
         raise ValueError(f"[tune] has no {unknown[0]!r}; there are {sorted(_KEYS)}")
-    steps, data = told["max_steps"], told.get("data", {})
-    hours, bases = str(told.get("hours", "0-24")), told.get("bases", ["mini"])
+    steps, data = table["max_steps"], table.get("data", {})
+    hours, bases = str(table.get("hours", "0-24")), table.get("bases", ["mini"])
     match = _HOURS.fullmatch(hours)
     if match is None or match[1] == match[2]:
         raise ValueError(f"hours {hours!r}: write them as 22-6")

@@ -2,7 +2,7 @@
 
 Five things are added to Flower's own program. An app is checked before anything of it
 is stored (`guard`). An error's words are taken out of an answer (`supernode_errors`).
-Why the centre is not reached is told (`supernode_contact`). The Runtime API, which
+Why the centre is not reached is recorded (`supernode_contact`). The Runtime API, which
 hands out messages and takes answers, serves this account alone
 (`mos_runtime.loopback`). And the process ends when its main thread does: the Runtime
 API runs in a thread of its own, which would keep a node that has failed alive.
@@ -61,7 +61,7 @@ def _guarded_connection(**options: Any) -> Iterator[tuple[Any, ...]]:
             try:
                 check_app(fab.content)
             except ForeignAppError as error:
-                # Told here: Flower logs the exception, swallows it, and ends.
+                # Recorded here: Flower logs the exception, swallows it, and ends.
                 journal = Journal(_journal_path())
                 journal.write(events.AppRefused(reason=str(error)))
                 raise

@@ -1,6 +1,6 @@
 """Whether the SuperNode reaches the centre, and if not, why, for the site's people.
 
-Flower tells it in its own log, in gRPC's words, and mostly tries on in silence. Here
+Flower writes it to its own log, in gRPC's words, and mostly tries on in silence. Here
 the words become one line that names what was refused and the way out. It goes to the
 journal, which `mos-client join` shows, and to a file that is there while it holds,
 which `mos-client status` reads. gRPC itself is not imported: an error is its code's
@@ -128,10 +128,10 @@ def reason_of(folder: Path) -> str:
 
 
 class Contact:
-    """Tells whenever it is lost, or there again; every reason once."""
+    """Records every loss and return of the connection; every reason once."""
 
     def __init__(self, journal: Path, *, address: str, tls: bool) -> None:
-        """Not connected yet, and nothing told.
+        """Not connected yet, and nothing recorded.
 
         Args:
             journal: The site's.
@@ -169,7 +169,7 @@ class Contact:
         self._journal.write(events.NotConnected(reason=reason))
 
     def follow(self, invoker: Any) -> None:
-        """Be told by Flower's `RetryInvoker` of every call that it makes."""
+        """Be called by Flower's `RetryInvoker` at every call that it makes."""
         gives_up: Callable[[Any], bool] = invoker.should_giveup
         succeeded: Callable[[Any], None] = invoker.on_success
 

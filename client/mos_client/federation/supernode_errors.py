@@ -45,7 +45,7 @@ def guarded_send(send: Send, push: Push) -> Send:
     An answer that was made anew is pushed whole here: Flower holds only the old one.
 
     Args:
-        send: Tells the centre of a message and its object tree.
+        send: Sends the centre a message and its object tree.
         push: Hands over one object of it.
     """
 

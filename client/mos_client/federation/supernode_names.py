@@ -3,7 +3,7 @@
 from typing import Final
 
 JOURNAL_VARIABLE: Final = "MOS_JOURNAL"
-"""Environment variable: where the process tells what it refused."""
+"""Environment variable: the journal's path, where refusals are recorded."""
 
 NOT_CONNECTED_FILE: Final = "not-connected"
-"""Beside the journal while the centre is not reached: why, in one line."""
+"""Next to the journal while the centre is not reached: why, in one line."""

@@ -23,7 +23,7 @@ from mos_model.prompts.encoder import embeddings_by_name
 from mos_model.prompts.prompt_tokens import PromptTokenizer
 from mos_model.sampling.checking import check_sampling
 from mos_model.sampling.record import PictureRecord, read_record, records_text
-from mos_model.sampling.resources import AtHand
+from mos_model.sampling.resources import Resources
 from mos_model.sampling.settings import Given, SamplingSettings
 from mos_runtime.outputs import output_file
 
@@ -155,7 +155,7 @@ def _beginning(
         return _first_layout(request, outline), request.settings, seed or 0
     check_base(outline, record.base, f"{request.from_picture}")
     model.check_made(record.model, request.from_picture)
-    places = AtHand([*request.files, request.from_picture.parent, Path()])
+    places = Resources([*request.files, request.from_picture.parent, Path()])
     given: Mapping[str, Any] = request.settings
     own = {
         name: value if given.get(name) is None else given[name]

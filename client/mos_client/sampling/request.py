@@ -78,7 +78,7 @@ class SampleRequest:
     device: str = "auto"
     precision: str = "auto"
     offload: bool = False
-    """Keep only the part that computes on the device."""
+    """Keep only the submodel in use on the device."""
 
     home: Path | None = None
     """The site's folder, for received releases; None is the default one."""

@@ -30,7 +30,7 @@ def take_call(
     Args:
         home: The site's.
         envelope: As it came.
-        blob: What came beside it.
+        blob: What came with it.
         at: This node, this run, and the action that is to be done.
         now: Unix time, seconds; the clock's where None.
 

@@ -127,7 +127,7 @@ class SiteHome:
         return last + 1
 
     def name(self) -> str | None:
-        """The name this site enrolled under or was told to have, if any.
+        """The name this site enrolled under or was given, if any.
 
         Raises:
             ConceptError: the file holds no name.
@@ -243,7 +243,7 @@ class SiteHome:
 
     @property
     def releases(self) -> Path:
-        """Releases received, `0001.safetensors` with `.sig` beside it, and so on."""
+        """Releases received, `0001.safetensors` with `.sig` next to it, and so on."""
         return self.folder / "releases"
 
     @property

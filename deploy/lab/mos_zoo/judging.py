@@ -133,8 +133,10 @@ def shares_kept(classifier: nn.Module, samples: Samples) -> dict[str, float]:
         wanted = [_wanted(prompt, name) for prompt in samples.prompts]
         rows = [row for row, answer in enumerate(wanted) if answer is not None]
         if rows:
-            told = verdicts.answers[name]
-            shares[name] = float(np.mean([answers[told[r]] == wanted[r] for r in rows]))
+            predicted = verdicts.answers[name]
+            shares[name] = float(
+                np.mean([answers[predicted[r]] == wanted[r] for r in rows])
+            )
     named = np.array(
         [[kind in prompt.classes for kind in CLASSES] for prompt in samples.prompts]
     )
@@ -224,8 +226,8 @@ def edges_followed(
         )
         shown.append(pixels)
         figures[name] = edge_f1(mask_edges(judge(classifier, pixels).subject), wanted)
-    told = judge(classifier, renders).subject
-    figures["of the renders"] = edge_f1(mask_edges(told), wanted)
+    predicted = judge(classifier, renders).subject
+    figures["of the renders"] = edge_f1(mask_edges(predicted), wanted)
     return figures, shown
 
 

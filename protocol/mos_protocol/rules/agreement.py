@@ -1,7 +1,7 @@
 """What admission and trust have in common: a payload against its manifest and a base.
 
 Each function raises `Refused`; the two callers turn that into the error of their own
-side. The order in which they are called is told in `admission` and `trust`.
+side. The order in which they are called is given in `admission` and `trust`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -61,7 +61,7 @@ def signature_path(path: Path) -> Path:
 
 
 def write_pair(path: Path, envelope: bytes, payload: bytes) -> None:
-    """Write payload and envelope beside each other, each whole or not at all.
+    """Write payload and envelope next to each other, each whole or not at all.
 
     Raises:
         StorageError: a file cannot be written.

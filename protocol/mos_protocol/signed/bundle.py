@@ -143,7 +143,7 @@ class Bundle(SignedFile):
 def hour_of(now: int) -> int:
     """The beginning of the hour of a Unix time, seconds.
 
-    It is all of the time that leaves a site with a bundle: a second tells when somebody
+    It is all of the time that leaves a site with a bundle: a second shows when somebody
     worked, and can carry a message.
     """
     return now - now % _HOUR_SECONDS

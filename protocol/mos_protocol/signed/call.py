@@ -4,7 +4,7 @@ Flower checks who a message is for, not who it is from. So the centre signs ever
 with its release key, and a site its answer with its own. A call is bound to
 
     the receiving node, the run, the action, a nonce, a time of expiry, its values, and
-    the SHA-256 of the blob beside it
+    the SHA-256 of the blob sent with it
 
 and an answer to the SHA-256 of the call, its values and its blob. The order is part of
 the rules; the first one broken gives the reason:
@@ -88,7 +88,7 @@ def sign_call(
     Args:
         to: The only node, run and action that it counts for.
         values: An ask's dictionary.
-        blob: What travels beside it.
+        blob: What travels with it.
         key: The centre's.
         endorsements: How the centre's earlier keys lead to this one.
         created: Now, Unix time in seconds.
@@ -118,7 +118,7 @@ def open_call(
 
     Args:
         envelope: As it came.
-        blob: What came beside it.
+        blob: What came with it.
         at: This node, this run, and the action that is to be done.
         trusted: The centre's key, as far as this site knows.
         now: Unix time, seconds.
@@ -177,7 +177,7 @@ def open_answer(
 
     Args:
         envelope: As it came.
-        blob: What came beside it.
+        blob: What came with it.
         call: `SignedCall.digest` of the call.
         key: The site's.
 

@@ -102,7 +102,7 @@ class EnrolmentRequest:
 
 @dataclass(frozen=True)
 class Welcome:
-    """The centre admits a site, and tells it all that it needs to join."""
+    """The centre admits a site, and gives it all that it needs to join."""
 
     address: str
     """host:port of the centre's Fleet API; an IPv6 host stands in brackets."""

@@ -70,7 +70,7 @@ class SignedFile:
         return cls(*blob.split(content, cls.MAGIC, what=cls.WHAT, max_bytes=most))
 
     def write(self, path: Path) -> None:
-        """Write `path` (NAME.safetensors) and NAME.safetensors.sig beside it.
+        """Write `path` (NAME.safetensors) and NAME.safetensors.sig next to it.
 
         Raises:
             StorageError: a file cannot be written.

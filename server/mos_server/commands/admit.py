@@ -11,7 +11,9 @@ from mos_server.commands.options import HomeOption, JsonOption
 
 def admit(
     request: Annotated[Path, typer.Argument(help="What `mos-client enroll` wrote.")],
-    out: Annotated[Path, typer.Option(help="The welcome for the site, a text file.")],
+    out: Annotated[
+        Path, typer.Option(help="Output file: the site's welcome, as text.")
+    ],
     address: Annotated[
         str, typer.Option(help="host:port at which the site reaches this centre.")
     ] = "127.0.0.1:9092",
@@ -44,22 +46,22 @@ def admit(
     content = read_whole(request, what="an enrolment request", max_bytes=2**20)
     admission = Admission(content, address, base, insecure, quota)
     admitted = admit_site(admission, home)
-    asked, welcome = admitted.request, admitted.welcome
+    enrolment, welcome = admitted.request, admitted.welcome
     write_atomically(out, welcome.to_bytes())
     if json:
         print_json(
             {
-                "site": asked.site,
+                "site": enrolment.site,
                 "welcome": str(out),
-                "key": asked.site_key.raw.hex(),
+                "key": enrolment.site_key.raw.hex(),
                 "centre_key": welcome.centre_key.raw.hex(),
-                "fingerprint": asked.fingerprint,
+                "fingerprint": enrolment.fingerprint,
                 "certificate_renewed": admitted.renewed,
             }
         )
         return
-    console.print(f"site {asked.site} is admitted, key {asked.site_key.short}")
-    console.print(f"its request's fingerprint: {asked.fingerprint}", soft_wrap=True)
+    console.print(f"site {enrolment.site} is admitted, key {enrolment.site_key.short}")
+    console.print(f"its request's fingerprint: {enrolment.fingerprint}", soft_wrap=True)
     console.print("The site's people should see the same one; else revoke it at once.")
     if admitted.renewed:
         console.print(

@@ -51,8 +51,8 @@ def fuse(
 ) -> None:
     """Fuse concepts into one model: low-rank factors, and every concept's words.
 
-    A concept with FILE.sig beside it is verified, where its signer is a site of this
-    centre. Beside OUT, OUT.report.json and OUT.report.html tell what each concept kept.
+    A concept with FILE.sig next to it is verified, where its signer is a site of this
+    centre. OUT.report.json and OUT.report.html say how much of each concept is kept.
     """
     import json as json_format
 
@@ -166,11 +166,11 @@ def _signer(path: Path, content: bytes, sites: "dict[str, KnownSite]") -> str:
     from mos_protocol.signed.bundle import Bundle
     from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES
 
-    beside = signature_path(path)
-    if not beside.is_file():
+    signature = signature_path(path)
+    if not signature.is_file():
         console.print(f"{path}: not signed, taken as it is", markup=False)
         return ""
-    envelope = read_whole(beside, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES)
+    envelope = read_whole(signature, what="an envelope", max_bytes=MAX_ENVELOPE_BYTES)
     bundle = Bundle(envelope, content)
     try:
         signer = sites.get(bundle.sealed().key_id)

@@ -15,7 +15,8 @@ def init(
         typer.Option(help="A name or address that sites reach this centre by."),
     ] = None,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="Encrypt the private keys with what it holds.")
+        Path | None,
+        typer.Option(help="File with a passphrase that encrypts the private keys."),
     ] = None,
     database: Annotated[
         str | None,
@@ -29,7 +30,7 @@ def init(
 ) -> None:
     """Make the centre's signing key, its authority, and the server's certificate.
 
-    What is there already stays. `serve` and `admit` do the same by themselves.
+    Existing files are kept. `serve` and `admit` do the same by themselves.
     """
     from mos_protocol.signed.keys import use_passphrase_file
     from mos_runtime.files import write_atomically
@@ -48,25 +49,26 @@ def init(
         Database(url, lock=centre.folder / ".lock")  # it can be used, or is refused
         write_atomically(centre.database_url_path, f"{url}\n".encode(), mode=0o600)
     ensure_certificates(centre.tls, host or [])
-    told = {
+    result = {
         "home": str(centre.folder),
         "key": centre.signing_key().public.key_id,
         "authority": authority_fingerprint(centre.tls),
         "certificate_expires": certificate_end(centre.tls),
     }
     if json:
-        print_json(told)
+        print_json(result)
         return
     console.print(f"{centre.folder}: the centre's home", markup=False, soft_wrap=True)
-    console.print(f"its signing key's id: {told['key']}", soft_wrap=True)
-    console.print(f"its authority's SHA-256: {told['authority']}", soft_wrap=True)
+    console.print(f"its signing key's id: {result['key']}", soft_wrap=True)
+    console.print(f"its authority's SHA-256: {result['authority']}", soft_wrap=True)
 
 
 def change_key(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Give the centre a new signing key, which its old one names to every site.
+    """Replace the centre's signing key; the old key signs the new one.
 
-    Sites follow with the next release, also those that miss some. A key that a thief
-    may have is not changed so: he can name a next one too. Then set up a new centre.
+    Sites take up the new key with the next release, even those that miss some. Do not
+    use this for a key that may be stolen: its thief can sign a successor too. Set up a
+    new centre instead.
     """
     import time
 
@@ -79,4 +81,4 @@ def change_key(home: HomeOption = None, json: JsonOption = False) -> None:
         print_json({"old": old.key_id, "key": new.key_id})
         return
     console.print(f"key {new.short} signs from now on, in place of {old.short}")
-    console.print("The next release tells it to the sites; `serve` makes one at once.")
+    console.print("The next release brings it to the sites; `serve` makes one at once.")

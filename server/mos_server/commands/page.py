@@ -34,21 +34,21 @@ def page(
         str | None,
         typer.Option(
             envvar="MOS_PAGE_PASSWORD",
-            help="Lets other machines' browsers look on; operating needs the token.",
+            help="Read-only access for other machines; actions need the token.",
         ),
     ] = None,
     open_: Annotated[
         bool, typer.Option("--open", help="Open the operator's page in a browser.")
     ] = False,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="Holds the passphrase of the private keys.")
+        Path | None, typer.Option(help="File with the passphrase of the private keys.")
     ] = None,
     home: HomeOption = None,
 ) -> None:
-    """Serve a page that shows the centre, and does what its operator does.
+    """Serve the centre's page: its state, and the operator's actions.
 
-    Beside `mos-server serve`, or without it; `serve --page` starts it too. There are
-    two addresses: the operator's, and one for those who only look on.
+    It runs next to `mos-server serve`, or alone; `serve --page` starts both. There are
+    two addresses: the operator's, and a read-only one.
     """
     from mos_pages import Page, serve
     from mos_protocol.signed.keys import use_passphrase_file

@@ -17,7 +17,7 @@ def releases(home: HomeOption = None, json: JsonOption = False) -> None:
     registry = Registry(CentreHome.open(home))
     published, length = registry.published.all(), registry.published.check_chain()
     if json:
-        told = [
+        rows = [
             {
                 "version": release.version,
                 "digest": release.digest,
@@ -31,7 +31,7 @@ def releases(home: HomeOption = None, json: JsonOption = False) -> None:
             }
             for release in published
         ]
-        print_json({"releases": told, "chain": length})
+        print_json({"releases": rows, "chain": length})
         return
     if not published:
         console.print("no release yet; the first accepted concept makes one")

@@ -21,13 +21,13 @@ def report(
 ) -> None:
     """Write a release's fusion report as a page with heat maps.
 
-    It tells per concept and layer what is lost, and which concepts disturb each other.
+    It shows the loss of each concept and layer, and which concepts interfere.
     """
     from mos_server.fusion.report.page import render_report
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
 
     output_file(out, force=force, suffixes=(".html", ".htm"))
-    told = Registry(CentreHome.open(home)).published.report(release)
-    write_atomically(out, render_report(told).encode())
-    console.print(f"report of release {told['version']}: {out}", markup=False)
+    content = Registry(CentreHome.open(home)).published.report(release)
+    write_atomically(out, render_report(content).encode())
+    console.print(f"report of release {content['version']}: {out}", markup=False)

@@ -66,7 +66,7 @@ def serve(
         int, typer.Option(min=1, max=65535, help="Loopback port of the page.")
     ] = 8643,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="Holds the passphrase of the private keys.")
+        Path | None, typer.Option(help="File with the passphrase of the private keys.")
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", "--log-json", help="Print JSON, one event a line.")
@@ -75,7 +75,7 @@ def serve(
     """Serve the federation: verify bundles, fuse them, send out releases.
 
     Sites may be admitted and revoked while it serves. It restarts what fails, and
-    leaves no process behind. `mos-server status` tells how it stands.
+    leaves no process behind. `mos-server status` shows its state.
     """
     from mos_model.bases.base_files import read_inventory
     from mos_protocol.signed.keys import use_passphrase_file
@@ -111,14 +111,16 @@ def serve(
         elif entry.event.line:
             _say(entry.event.line)
 
-    beside_it = nullcontext() if not page else _page(centre, settings, page_port)
-    with stopping_on_signals() as stopping, beside_it, line or nullcontext():
+    page_process = nullcontext() if not page else _page(centre, settings, page_port)
+    with stopping_on_signals() as stopping, page_process, line or nullcontext():
         serve_centre(
             centre,
             settings,
             stopping=stopping,
             on_event=show,
-            on_status=None if line is None else lambda told: line.update(escape(told)),
+            on_status=None
+            if line is None
+            else lambda status: line.update(escape(status)),
         )
     if not json:
         _say("stopped")
@@ -128,7 +130,7 @@ def _page(
     centre: "CentreHome", settings: "ServeSettings", port: int
 ) -> AbstractContextManager[None]:
     """The page, kept running by a process of its own."""
-    from mos_runtime.companions import beside
+    from mos_runtime.companions import companion
     from mos_runtime.flower_env import split_address
 
     command = [sys.executable, "-m", mos_server.__name__, "page"]
@@ -138,7 +140,7 @@ def _page(
         command += ["--address", settings.address]
     if settings.insecure:
         command += ["--insecure"]
-    return beside(command, log=centre.flower / "page.log")
+    return companion(command, log=centre.flower / "page.log")
 
 
 def _say(line: str) -> None:

@@ -19,11 +19,11 @@ def sites(home: HomeOption = None, json: JsonOption = False) -> None:
     known, refusals = registry.membership.sites(), registry.refusals.all()
     rows = site_rows(registry, now)
     if json:
-        told = [
+        refused_rows = [
             {"sender": r.sender, "digest": r.digest, "reason": r.reason, "text": r.text}
             for r in refusals
         ]
-        print_json({"sites": rows, "refusals": told})
+        print_json({"sites": rows, "refusals": refused_rows})
         return
     _show(rows)
     for row in rows:
@@ -42,7 +42,7 @@ def revoke(
         bool,
         typer.Option(
             "--keep-concepts/--withdraw-concepts",
-            help="Whether what it brought stays in the releases.",
+            help="Keep its concepts in the releases.",
         ),
     ] = False,
     home: HomeOption = None,

@@ -19,7 +19,7 @@ def sizes(
     rank: Annotated[int, typer.Option(min=1, help="Rank of each.")] = 4,
     json: JsonOption = False,
 ) -> None:
-    """Tell how large bundles, a release and the centre's ledger are.
+    """Print the sizes of bundles, a release and the centre's ledger.
 
     Files are written in their real formats, of zeros, and counted; no weights are read.
     """

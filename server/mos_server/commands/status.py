@@ -8,33 +8,33 @@ from mos_server.commands.options import HomeOption, JsonOption
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Tell who is here, what is fused, and which release is the newest."""
+    """Show the connected sites, the concepts, and the newest release."""
     from mos_server.registry.home import CentreHome
     from mos_server.registry.registry import Registry
     from mos_server.serving.status import centre_status, status_line
 
     centre = CentreHome.open(home)
-    told = centre_status(centre, Registry(centre))
+    status = centre_status(centre, Registry(centre))
     if json:
-        print_json(told)
+        print_json(status)
         return
-    if told["serving"]:
-        state = "sites can connect" if told["healthy"] else "starting"
-        line = f"serving at {told['address']} since {_day(told['since'])}: {state}"
+    if status["serving"]:
+        state = "sites can connect" if status["healthy"] else "starting"
+        line = f"serving at {status['address']} since {_day(status['since'])}: {state}"
         console.print(line, markup=False)
     else:
         console.print("not serving; `mos-server serve` does")
-    console.print(status_line(told), markup=False, soft_wrap=True)
-    for site in told["sites"]:
+    console.print(status_line(status), markup=False, soft_wrap=True)
+    for site in status["sites"]:
         console.print(_site(site), markup=False, soft_wrap=True)
-    if told["release"]:
-        console.print(f"the release is good until {_day(told['release']['expires'])}")
-    if told["certificate_expires"]:
-        until = _day(told["certificate_expires"])
+    if status["release"]:
+        console.print(f"the release is good until {_day(status['release']['expires'])}")
+    if status["certificate_expires"]:
+        until = _day(status["certificate_expires"])
         console.print(f"the certificate is good until {until}, and renewed before")
-    if told["orders"]:
-        console.print(f"{told['orders']} order(s) to tune are not answered yet")
-    for order in told["tuning"]:
+    if status["orders"]:
+        console.print(f"{status['orders']} order(s) to tune are not answered yet")
+    for order in status["tuning"]:
         if order["reason"]:
             line = f"  {order['site']}/{order['concept']}: {order['state']}"
             console.print(line, markup=False, soft_wrap=True)

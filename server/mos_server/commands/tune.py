@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
 def tune(
     concept: Annotated[
-        str | None, typer.Option(help="As the sites' policies call it.")
+        str | None, typer.Option(help="Name of the concept in the sites' policies.")
     ] = None,
     site: Annotated[
-        list[str] | None, typer.Option(help="Whom to ask; all admitted by default.")
+        list[str] | None,
+        typer.Option(help="Site to ask; repeatable (default: all admitted)."),
     ] = None,
     steps: Annotated[
         int, typer.Option(min=0, help="Optimiser steps; 0: the site's own.")
     ] = 0,
     rank: Annotated[int, typer.Option(min=0, help="LoRA rank; 0: the site's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Ask sites to tune a concept on their own pictures; without --concept, list.
+    """Ask sites to tune on their own pictures; without --concept, list the orders.
 
-    `mos-server serve` asks each as soon as it is here. A site does so only where its
-    own policy allows it, and says why where it does not. Where only the hour is wrong,
-    it is asked again.
+    `mos-server serve` asks each site once it is connected. A site tunes only where its
+    own policy allows it, and gives the reason where it does not. Outside its allowed
+    hours it is asked again later.
     """
     import time
 

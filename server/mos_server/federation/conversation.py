@@ -82,7 +82,7 @@ class Conversation:
             carrier: Carries messages.
             fuser: Publishes releases.
             settings: Waits and deadlines.
-            journal: Where events are told.
+            journal: Where events are written.
             clock: Seconds, never going back.
         """
         self._registry, self._desk, self._carrier = registry, desk, carrier
@@ -165,9 +165,9 @@ class Conversation:
         answered = self._calls.open(node, flight, reply)
         values = answered.values
         if flight.action == QUERY_SYNC:
-            told = {verdict.digest for verdict in flight.verdicts}
-            node.verdicts = [v for v in node.verdicts if v.digest not in told]
-            self._registry.bundles.note_told(told)
+            sent = {verdict.digest for verdict in flight.verdicts}
+            node.verdicts = [v for v in node.verdicts if v.digest not in sent]
+            self._registry.bundles.note_notified(sent)
             self._synced(node, answered.signer, SyncAnswer.from_dict(values))
         elif flight.action == QUERY_COLLECT:
             self._collected(node, flight.digest, answered.blob or b"")
@@ -194,7 +194,7 @@ class Conversation:
             node.not_before = self._clock() + self._settings.rest_seconds
 
     def _consider(self, node: Node, offers: tuple[Offer, ...]) -> bool:
-        """Note what is to be collected or told; whether anything is to be collected."""
+        """Note what is to be collected or sent; whether anything is to be collected."""
         digests = [offer.digest for offer in offers]
         bundles = self._registry.bundles
         judged = bundles.verdicts_for(node.key_id, digests)
@@ -212,7 +212,7 @@ class Conversation:
         return bool(due)
 
     def _collected(self, node: Node, digest: str, content: bytes) -> None:
-        verdict = self._desk.receive(content, sender_key_id=node.key_id, asked=digest)
+        verdict = self._desk.receive(content, sender_key_id=node.key_id, offered=digest)
         # The site knows its bundle by the digest it offered, whatever came.
         node.verdicts.append(Verdict(digest, verdict.accepted, verdict.reason))
         kind = events.Accepted if verdict.accepted else events.Refused

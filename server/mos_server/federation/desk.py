@@ -1,7 +1,7 @@
 """The admission desk: where the rules of admission meet the registry.
 
 Whatever comes, bundle or statement, is either accepted or refused, and either is
-recorded before anyone is told. A bundle never raises here; a full disk does.
+recorded before anyone is notified. A bundle never raises here; a full disk does.
 """
 
 import time
@@ -43,7 +43,7 @@ class Desk:
         *,
         sender_key_id: str | None = None,
         now: int | None = None,
-        asked: str | None = None,
+        offered: str | None = None,
     ) -> Verdict:
         """Admit or refuse what came, and record it.
 
@@ -51,13 +51,13 @@ class Desk:
             content: `Bundle.to_bytes()`, `SignedStatement.to_bytes()`, or whatever
                 it is.
             sender_key_id: The site that brought it, as far as the transport has
-                authenticated it; a refusal is told to that site alone.
+                authenticated it; a refusal is sent to that site alone.
             now: Unix time, seconds; the clock's where None.
-            asked: The digest it was offered under; a refusal names it even where the
+            offered: The digest it was offered under; a refusal names it even where the
                 bundle itself can no longer be read.
 
         Returns:
-            What the sender is told: accepted, or refused as "reason: words".
+            What the sender learns: accepted, or refused as "reason: words".
 
         Raises:
             MosError: the verdict cannot be recorded (a full disk, a broken registry);
@@ -68,7 +68,7 @@ class Desk:
         try:
             digest = self._accepted(content, sites, moment)
         except AdmissionError as refusal:
-            digest = asked or _digest_of(content)
+            digest = offered or _digest_of(content)
             self._registry.refusals.add(
                 content,
                 refusal.reason,

@@ -1,6 +1,6 @@
 """Fusion in a process of its own: the conversation with the sites goes on meanwhile.
 
-The worker reads the registry, publishes into it, and tells its progress in the journal;
+The worker reads the registry, publishes into it, and writes progress to the journal;
 should it crash or run out of memory, the centre is still there and tries again.
 """
 
@@ -42,7 +42,7 @@ class FusionWorker:
         Args:
             home: The centre's.
             base: The base's name.
-            journal: Where the worker tells its progress.
+            journal: Where the worker writes its progress.
             device: As `mos_model.devices.pick_device` takes it.
             gate: Whether a release is measured before it is published.
         """

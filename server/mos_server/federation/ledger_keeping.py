@@ -43,7 +43,7 @@ def fuse_standing(
         current: Which bundles stand.
         settings: Of the fusion; the base's own by default. Where concepts cannot join
             one by one with them, all are captured anew and no ledger is kept.
-        on_progress: Told what happens.
+        on_progress: Called with what happens.
 
     Returns:
         The fusion, its model compact (`compacting`).

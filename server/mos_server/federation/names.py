@@ -3,7 +3,7 @@
 from typing import Final
 
 JOURNAL_FILE: Final = "journal.jsonl"
-"""Where events are told."""
+"""Where events are written."""
 
 ALIVE_FILE: Final = "alive"
 """Written every few seconds while the ServerApp runs: its process id."""

@@ -69,8 +69,8 @@ def publish(
     stays.
 
     Args:
-        home: Whose key signs.
-        registry: Whose current bundles are fused.
+        home: Of the centre whose key signs.
+        registry: Its current bundles are fused.
         base: The base they were tuned on; unchanged afterwards.
         lifetime_seconds: How long sites may trust the release.
         now: Unix time, seconds; the clock's where None.

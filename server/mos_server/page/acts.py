@@ -45,11 +45,11 @@ class Acts:
 
     def read_request(self, given: Given) -> dict[str, Any]:
         """Who asks, before anything is decided."""
-        asked = EnrolmentRequest.verified(_text(given, "request").encode())
+        request = EnrolmentRequest.verified(_text(given, "request").encode())
         return {
-            "site": asked.site,
-            "key": asked.site_key.key_id,
-            "fingerprint": asked.fingerprint,
+            "site": request.site,
+            "key": request.site_key.key_id,
+            "fingerprint": request.fingerprint,
         }
 
     def admit(self, given: Given) -> dict[str, Any]:

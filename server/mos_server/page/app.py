@@ -43,7 +43,7 @@ def centre_app(registry: Registry, keys: Keys, settings: PageSettings) -> Guard:
     """The page as an ASGI application.
 
     Args:
-        registry: Whose.
+        registry: The centre's.
         keys: Who may come in.
         settings: Base and address of the centre.
     """

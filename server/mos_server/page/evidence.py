@@ -38,10 +38,10 @@ def read_evidence(home: CentreHome, digest: str) -> dict[str, Any]:
     figures = _figures(home, digest)
     content = read_whole(figures, what="the gate's figures", max_bytes=_MOST_BYTES)
     try:
-        told = json.loads(content)
-        moved, rest = told["found"]["words"], told["rest"]["words"]
-        prompts = told.get("prompts", [])
-        beyond = [str(one) for one in told["beyond"]]
+        record = json.loads(content)
+        moved, rest = record["found"]["words"], record["rest"]["words"]
+        prompts = record.get("prompts", [])
+        beyond = [str(one) for one in record["beyond"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RegistryError(f"{figures}: not the gate's figures; delete it") from error
     rows: dict[int, dict[str, Any]] = {}

@@ -141,7 +141,7 @@ class Bundles:
             ).first()
             left = known or LeftOutRow(digest=digest, key_id=row.key_id)
             left.reason, left.text, left.decided = reason, text, now
-            left.told = False
+            left.notified = False
             session.add(left)
 
     def hold(self, site: str, concept: str, now: int) -> None:
@@ -171,21 +171,21 @@ class Bundles:
         """On bundles left out, or released from quarantine, until `note_told`."""
         with self._database.reading() as session:
             rows = select(LeftOutRow).where(
-                LeftOutRow.key_id.in_(keys_of(session, key_id)), ~LeftOutRow.told
+                LeftOutRow.key_id.in_(keys_of(session, key_id)), ~LeftOutRow.notified
             )
             return tuple(_verdict(row) for row in session.scalars(rows))
 
-    def note_told(self, digests: Collection[str]) -> None:
+    def note_notified(self, digests: Collection[str]) -> None:
         """Note that a site has taken the verdicts on some bundles."""
         untold = select(LeftOutRow).where(
-            LeftOutRow.digest.in_(digests), ~LeftOutRow.told
+            LeftOutRow.digest.in_(digests), ~LeftOutRow.notified
         )
         with self._database.reading() as session:
             if session.scalars(untold).first() is None:
                 return
         with self._database.writing() as session:
             for row in session.scalars(untold):
-                row.told = True
+                row.notified = True
 
     def withdraw(self, site: str, concept: str) -> None:
         """Fuse a concept no more; its bundle cannot be sent again.

@@ -88,7 +88,7 @@ class CentreHome:
 
     @property
     def live_path(self) -> Path:
-        """What `mos-server serve` tells of itself while it runs, JSON."""
+        """The state that `mos-server serve` writes while it runs, JSON."""
         return self.flower / "live.json"
 
     @property
@@ -131,7 +131,7 @@ class CentreHome:
 
     @property
     def releases(self) -> Path:
-        """Releases, `0001.safetensors` with `.sig` beside it, and so on."""
+        """Releases, `0001.safetensors` with `.sig` next to it, and so on."""
         return self.folder / "releases"
 
     @property

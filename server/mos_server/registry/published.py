@@ -37,7 +37,7 @@ class Published:
         *,
         report: Mapping[str, Any] | None = None,
     ) -> ReleaseRecord:
-        """Store the next release, with its fusion report beside it.
+        """Store the next release, with its fusion report next to it.
 
         Raises:
             RegistryError: its version is not the next one, or it does not follow on

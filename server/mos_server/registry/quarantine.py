@@ -107,6 +107,6 @@ def _named(session: Session, name: str) -> LeftOutRow:
 
 
 def _decided(row: LeftOutRow, reason: str, text: str, now: int | None) -> LeftOutRecord:
-    row.reason, row.text, row.told = reason, text, False
+    row.reason, row.text, row.notified = reason, text, False
     row.decided = int(time.time()) if now is None else now
     return LeftOutRecord.of(row)

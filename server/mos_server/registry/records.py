@@ -122,7 +122,7 @@ class ReleaseRecord:
     """SHA-256 of its manifest, 64 hexadecimal digits."""
 
     path: Path
-    """Its payload; the envelope lies beside it."""
+    """Its payload; the envelope is next to it."""
 
     base: str
     created: int
@@ -173,7 +173,7 @@ class TuneOrder:
     """Unix time, seconds; 0 while it has not answered."""
 
     error: str
-    """Why nothing was tuned, as the site told it; "" where something was, or where it
+    """Why nothing was tuned, as the site said; "" where something was, or where it
     was not asked yet. Before the answer: why it will not tune at this hour."""
 
     @property

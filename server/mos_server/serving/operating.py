@@ -62,23 +62,23 @@ def admit_site(admission: Admission, home: Path | None) -> Admitted:
             the address, base or quota is none. Nobody is admitted.
     """
     allowed = None if admission.quota is None else Quota.parse(admission.quota)
-    asked = EnrolmentRequest.verified(admission.request)
+    request = EnrolmentRequest.verified(admission.request)
     fingerprint = read_inventory(admission.base).base
     centre = CentreHome.open(home, create=True)
     key = centre.signing_key().public
     # Made once without a certificate: whatever is wrong with the address shows now.
-    plain = Welcome(admission.address, b"", key, asked.site, fingerprint)
+    plain = Welcome(admission.address, b"", key, request.site, fingerprint)
     plain.to_bytes()
     if admission.insecure:
         _check_loopback(plain.host)
         authority, renewed = b"", False
     else:
         authority, renewed = _authority(centre, plain.host)
-    welcome = Welcome(admission.address, authority, key, asked.site, fingerprint)
+    welcome = Welcome(admission.address, authority, key, request.site, fingerprint)
     Registry(centre).membership.admit(
-        asked.site, asked.site_key, asked.node_key, quota=allowed
+        request.site, request.site_key, request.node_key, quota=allowed
     )
-    return Admitted(asked, welcome, renewed)
+    return Admitted(request, welcome, renewed)
 
 
 def order_tuning(
@@ -95,11 +95,11 @@ def order_tuning(
 
     Args:
         registry: The centre's.
-        concept: As the sites' policies call it.
+        concept: Name of the concept in the sites' policies.
         sites: Whom to ask; all admitted ones where empty.
         steps: Optimiser steps; 0 for the site's own.
         rank: LoRA rank; 0 for the site's own.
-        seed: Decides everything random.
+        seed: Random seed.
         now: Unix time, seconds.
 
     Raises:

@@ -145,11 +145,11 @@ class SuperLink:
             return {"success": False, "error-message": "no answer in time"}
         first, last = done.stdout.find("{"), done.stdout.rfind("}")
         try:
-            told: dict[str, Any] = json.loads(done.stdout[first : last + 1])
+            answer: dict[str, Any] = json.loads(done.stdout[first : last + 1])
         except ValueError:
             words = (done.stdout + done.stderr).strip().splitlines()
             return {"success": False, "error-message": words[-1] if words else ""}
-        return told
+        return answer
 
     def submit(self, app: Path, *options: str) -> str:
         """Submit an app; the run's id.
@@ -162,17 +162,17 @@ class SuperLink:
             ServingError: Flower did not take it.
         """
         words = ("run", str(app), CONNECTION, *options)
-        told = self.flwr(*words, seconds=_SUBMIT_SECONDS)
-        if not told.get("run-id"):
+        answer = self.flwr(*words, seconds=_SUBMIT_SECONDS)
+        if not answer.get("run-id"):
             raise ServingError(
-                f"Flower took no run: {told.get('error-message') or told}"
+                f"Flower took no run: {answer.get('error-message') or answer}"
             )
-        return str(told["run-id"])
+        return str(answer["run-id"])
 
     def status(self, run_id: str) -> str:
         """A run's status as Flower words it; "" where it cannot be told."""
-        told = self.flwr("list", CONNECTION, "--run-id", run_id)
-        runs = told.get("runs") or [{}]
+        answer = self.flwr("list", CONNECTION, "--run-id", run_id)
+        runs = answer.get("runs") or [{}]
         return str(runs[0].get("status", ""))
 
     def certificate_stamp(self) -> int:

@@ -118,8 +118,8 @@ def serve_centre(
         home: The centre's.
         settings: Address, base, waits.
         stopping: Ends it.
-        on_event: Told what happens.
-        on_status: Told after every event how the centre stands, in one line.
+        on_event: Called with what happens.
+        on_status: Called after every event with the centre's state, in one line.
 
     Raises:
         AddressError: the address cannot be listened on.
@@ -302,14 +302,14 @@ class _Service:
     def _register(self, site: str, key: bytes) -> str:
         path = self._home.flower / f"node-{site}.pub"
         write_atomically(path, key + b"\n")
-        told = self._superlink.flwr(
+        answer = self._superlink.flwr(
             "supernode", "register", str(path), CONNECTION, "--name", site
         )
-        node = str(told.get("node-id") or "")
+        node = str(answer.get("node-id") or "")
         if node:
             self._note(events.DoorOpen(site))
         else:
-            reason = str(told.get("error-message") or told)
+            reason = str(answer.get("error-message") or answer)
             self._note(events.NotRegistered(site, reason))
         return node
 

@@ -65,8 +65,8 @@ class LiveFacts:
             return LiveFacts()
         content = read_whole(path, what="a centre's state", max_bytes=2**20)
         try:
-            told: dict[str, Any] = json.loads(content)
-            return LiveFacts(**told)
+            values: dict[str, Any] = json.loads(content)
+            return LiveFacts(**values)
         except (ValueError, TypeError) as error:
             raise StorageError(f"{path}: not a centre's state; delete it") from error
 

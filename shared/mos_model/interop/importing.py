@@ -179,16 +179,16 @@ def _name_of(path: Path) -> str:
 
 def _adapter_config(path: Path) -> Mapping[str, Any] | None:
     """PEFT's settings, which it writes next to the weights."""
-    beside = path.with_name("adapter_config.json")
-    if not beside.is_file():
+    config_path = path.with_name("adapter_config.json")
+    if not config_path.is_file():
         return None
-    content = read_whole(beside, what="PEFT's config", max_bytes=_MAX_CONFIG_BYTES)
+    content = read_whole(config_path, what="PEFT's config", max_bytes=_MAX_CONFIG_BYTES)
     try:
         config = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ConceptError(f"its {beside.name} is not JSON") from error
+        raise ConceptError(f"its {config_path.name} is not JSON") from error
     if not isinstance(config, dict):
-        raise ConceptError(f"its {beside.name} is not a JSON object")
+        raise ConceptError(f"its {config_path.name} is not a JSON object")
     return config
 
 

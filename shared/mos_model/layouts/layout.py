@@ -1,4 +1,4 @@
-"""Layouts: what stands where in a picture."""
+"""Layouts: the regions of a picture."""
 
 import math
 import re

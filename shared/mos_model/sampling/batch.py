@@ -74,14 +74,14 @@ class Batch:
         first, settings = self._layouts[0], self._settings
         prompts, rows = self._prompts()
         encoded = self._encoder.encode(prompts)
-        tells: list[Callable[[float], None]] = []
+        callbacks: list[Callable[[float], None]] = []
         with ExitStack() as stack:
             stack.enter_context(layerwise(self._base.unet))
             stack.enter_context(_scheduler(self._base, scheduler))
             if self._regions:
-                tells.append(stack.enter_context(self._regional(encoded, rows)))
+                callbacks.append(stack.enter_context(self._regional(encoded, rows)))
             if first.controls:
-                tells.append(
+                callbacks.append(
                     stack.enter_context(
                         controlled(
                             self._base, self._models, self._layouts, self._shares
@@ -94,12 +94,14 @@ class Batch:
                 width=first.width,
                 num_inference_steps=settings.steps,
                 guidance_scale=settings.guidance,
-                callback_on_step_end=self._calling(tells, on_step_end),
+                callback_on_step_end=self._calling(callbacks, on_step_end),
                 **call,
             )
 
     def _calling(
-        self, tells: Sequence[Callable[[float], None]], on_step_end: OnStepEnd | None
+        self,
+        callbacks: Sequence[Callable[[float], None]],
+        on_step_end: OnStepEnd | None,
     ) -> OnStepEnd:
         def tell(
             pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]
@@ -111,8 +113,8 @@ class Batch:
                     "callback_on_step_end switched guidance during the run; with "
                     "regions it stays as it began"
                 )
-            for told in tells:
-                told((step + 1) / pipe.num_timesteps)
+            for callback in callbacks:
+                callback((step + 1) / pipe.num_timesteps)
             return dict(kwargs)
 
         return tell

@@ -15,7 +15,7 @@ from mos_model.layouts.layout_file import layout_from, layout_record
 from mos_model.layouts.picture_file import text_in
 from mos_model.layouts.shapes import open_picture
 from mos_model.sampling.control_models import control_folder, weights_digest
-from mos_model.sampling.resources import AtHand
+from mos_model.sampling.resources import Resources
 from mos_model.sampling.settings import SamplingSettings
 
 _FORMAT: Final = 1
@@ -50,14 +50,14 @@ class PictureRecord:
             control.model: weights_digest(control_folder(control.model))
             for control in layout.controls
         }
-        told = layout_record(layout, weights=weights)
-        return PictureRecord(told, settings, seed, base, model)
+        values = layout_record(layout, weights=weights)
+        return PictureRecord(values, settings, seed, base, model)
 
-    def layout_again(self, at_hand: AtHand) -> Layout:
+    def layout_again(self, resources: Resources) -> Layout:
         """The layout, to sample it once more.
 
         Args:
-            at_hand: Where its masks and controls are looked for.
+            resources: Where its masks and controls are looked for.
 
         Raises:
             LayoutError: the record is damaged, or one of those is not there or is
@@ -67,11 +67,12 @@ class PictureRecord:
             size = (self.layout["width"], self.layout["height"])
             entries = dict(self.layout)
             entries["regions"] = [
-                _with_mask(region, f"region {number}'s mask", size, at_hand)
+                _with_mask(region, f"region {number}'s mask", size, resources)
                 for number, region in enumerate(entries["regions"], 1)
             ]
             entries["controls"] = [
-                _with_picture(control, size, at_hand) for control in entries["controls"]
+                _with_picture(control, size, resources)
+                for control in entries["controls"]
             ]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LayoutError("the picture's record is damaged") from error
@@ -110,7 +111,7 @@ def read_record(path: Path) -> PictureRecord:
 
 
 def _with_mask(
-    region: Mapping[str, Any], what: str, size: tuple[int, int], at_hand: AtHand
+    region: Mapping[str, Any], what: str, size: tuple[int, int], resources: Resources
 ) -> dict[str, Any]:
     """A region as layout files have it."""
     own = dict(region)
@@ -118,18 +119,18 @@ def _with_mask(
         raise ValueError("records name no files")
     if "mask_sha256" in own:
         digest = str(own.pop("mask_sha256"))
-        own["mask"] = str(at_hand.picture(digest, size, what, mask=True))
+        own["mask"] = str(resources.picture(digest, size, what, mask=True))
     return own
 
 
 def _with_picture(
-    control: Mapping[str, Any], size: tuple[int, int], at_hand: AtHand
+    control: Mapping[str, Any], size: tuple[int, int], resources: Resources
 ) -> dict[str, Any]:
     """A control as layout files have it."""
     own = dict(control)
     model, digest = str(own["model"]), str(own.pop("image_sha256"))
-    own["image"] = str(at_hand.picture(digest, size, f"control {model}'s picture"))
-    own["model"] = at_hand.model(model, own.pop("weights_sha256", None))
+    own["image"] = str(resources.picture(digest, size, f"control {model}'s picture"))
+    own["model"] = resources.model(model, own.pop("weights_sha256", None))
     return own
 
 

@@ -20,7 +20,7 @@ from mos_model.sampling.control_models import control_folder, weights_digest
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
-class AtHand:
+class Resources:
     """Folders and files in which pictures and models are looked for, in order."""
 
     def __init__(self, places: Sequence[Path]) -> None:

@@ -84,9 +84,9 @@ class Sampler:
         Raises:
             MosError: see `checking.check_sampling`.
         """
-        told = _also(on_step, callback_on_step_end)
+        callback = _also(on_step, callback_on_step_end)
         for run, own in self._prepared(layouts, seeds, batch_size, settings):
-            pictures: list[Image.Image] = run(told, generator=own).images
+            pictures: list[Image.Image] = run(callback, generator=own).images
             yield pictures
 
     @torch.no_grad()

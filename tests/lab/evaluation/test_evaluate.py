@@ -11,8 +11,8 @@ from PIL import Image
 
 from mos_lab.cli import app
 from mos_lab.errors import EvaluationError
-from mos_lab.evaluation.cache import Cells
-from mos_lab.evaluation.config import Asked
+from mos_lab.evaluation.cache import ResultCache
+from mos_lab.evaluation.config import EvaluationConfig
 from mos_lab.evaluation.measuring import Sampled, draw, drift, texts_of
 from mos_lab.evaluation.methods import METHODS, alone
 from mos_lab.evaluation.plain_lora import plain_subjects
@@ -66,7 +66,7 @@ def metrics() -> Metrics:
     return load_metrics()
 
 
-def quick(base: Base, subjects: Path, **changes: object) -> Asked:
+def quick(base: Base, subjects: Path, **changes: object) -> EvaluationConfig:
     given: dict[str, object] = {
         "base": str(base.folder),
         "subjects": subjects,
@@ -76,7 +76,7 @@ def quick(base: Base, subjects: Path, **changes: object) -> Asked:
         "seeds": 1,
         "plain": 0,
     }
-    return Asked(**(given | changes))  # type: ignore[arg-type]
+    return EvaluationConfig(**(given | changes))  # type: ignore[arg-type]
 
 
 def test_one_concept_averaged_is_that_concept(
@@ -283,15 +283,17 @@ def test_a_folder_without_its_concept_is_named(
 
 
 def test_findings_of_other_circumstances_are_not_taken_over(tmp_path: Path) -> None:
-    first = Cells(tmp_path, {"seeds": 1})
+    first = ResultCache(tmp_path, {"seeds": 1})
     assert first.get("a", ["x"], lambda: {"n": 1}) == {"n": 1}
     assert first.get("a", ["x"], lambda: {"n": 2}) == {"n": 1}
     assert first.get("a", ["y"], lambda: {"n": 3}) == {"n": 3}
-    assert Cells(tmp_path, {"seeds": 2}).get("a", ["x"], lambda: {"n": 4}) == {"n": 4}
+    assert ResultCache(tmp_path, {"seeds": 2}).get("a", ["x"], lambda: {"n": 4}) == {
+        "n": 4
+    }
 
 
 def test_an_empty_evaluation_has_no_tables(subjects_folder: Path) -> None:
-    page = markdown(Evaluation(Asked(subjects=subjects_folder)))
+    page = markdown(Evaluation(EvaluationConfig(subjects=subjects_folder)))
     assert "##" not in page
 
 

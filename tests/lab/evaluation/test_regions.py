@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mos_lab.evaluation import regions_table
-from mos_lab.evaluation.cache import Cells
-from mos_lab.evaluation.config import Asked
+from mos_lab.evaluation.cache import ResultCache
+from mos_lab.evaluation.config import EvaluationConfig
 from mos_lab.evaluation.fusion_table import Bench
 from mos_lab.evaluation.measuring import Sampled
 from mos_lab.evaluation.methods import average, recorded, settings_of
@@ -101,9 +101,9 @@ def test_other_bases_and_classes_have_no_controls(
 def test_report_says_where_controls_were_left_out() -> None:
     plain = [RegionsRow("regions", 60, 0.9, 0.8)]
     steered = RegionsRow("regions + ControlNet", 60, 0.9, 0.8)
-    page = markdown(Evaluation(Asked(), regions={"a": plain}))
+    page = markdown(Evaluation(EvaluationConfig(), regions={"a": plain}))
     assert "Without controls" in page
-    page = markdown(Evaluation(Asked(), regions={"a": [*plain, steered]}))
+    page = markdown(Evaluation(EvaluationConfig(), regions={"a": [*plain, steered]}))
     assert "Without controls" not in page
 
 
@@ -125,7 +125,7 @@ def test_every_way_is_found_once_from_one_fusion(
     references = [reference(metrics, subject) for subject in subjects]
     drawn: list[int] = []
     shown: list[str] = []
-    cells = Cells(tmp_path, {})
+    cells = ResultCache(tmp_path, {})
     known = {way: {"right": 0.25, "whole": 0.125} for way in ("regions", "one prompt")}
     digests = [subject.digest for subject in subjects]
     on = [*digests, *recorded(settings_of("gradient", mini))]

@@ -81,7 +81,7 @@ def test_one_flipped_bit_is_refused_on_both_ends(
     }[part]
     content[place] ^= 1
     key_id = north.signing_key().public.key_id
-    told = {"sender_key_id": key_id, "asked": bundle.digest}
+    told = {"sender_key_id": key_id, "offered": bundle.digest}
     verdict = refused(centre, bytes(content), **told)
     assert verdict.digest == bundle.digest
     # The site is told, and keeps the bundle aside with the reason.
@@ -169,7 +169,7 @@ def test_refusal_is_told_to_its_sender_alone(
     bundle = signed(north, centre.inventory)
     broken = Bundle(bundle.envelope, b"").to_bytes()
     south_key = south.signing_key().public.key_id
-    refused(centre, broken, sender_key_id=south_key, asked=bundle.digest)
+    refused(centre, broken, sender_key_id=south_key, offered=bundle.digest)
     assert centre.registry.bundles.verdicts_for(north.signing_key().public.key_id) == ()
     assert len(centre.registry.bundles.verdicts_for(south_key)) == 1
 

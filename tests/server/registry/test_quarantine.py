@@ -157,7 +157,7 @@ def test_site_learns_that_it_is_held_and_that_it_is_released(
     assert (news.accepted, news.reason) == (False, "quarantined: pictures moved")
     assert outbox.settle(news) is not None
     assert outbox.sent() == ()
-    centre.registry.bundles.note_told([digest])
+    centre.registry.bundles.note_notified([digest])
     centre.registry.quarantine.release("south/evil", now=NOW)
     (news,) = centre.registry.bundles.news_for(key_id)
     assert news.accepted

@@ -11,7 +11,9 @@ from mos_runtime.console import ForceOption, console, print_json
 
 def enroll(
     name: Annotated[str | None, typer.Option(help="Name of this site.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The request, a text file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output file: the request, as text.")
+    ] = None,
     rotate: Annotated[
         bool, typer.Option("--rotate", help="Change this site's key instead.")
     ] = False,
@@ -23,7 +25,7 @@ def enroll(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write a request for the centre; it holds public keys and the name, no secret.
+    """Write an enrolment request for the centre: public keys and the name, no secret.
 
     The centre answers with a welcome, which `mos-client join` takes. With --rotate, a
     site that was admitted makes a new key instead; its old one signs for it, and

@@ -43,7 +43,7 @@ def releases(
         facts = release_facts(store.read(version).sealed().payload)
         held.append((store.path(version), facts))
     if json:
-        told = [
+        rows = [
             {
                 "version": facts.version,
                 "file": str(path),
@@ -56,7 +56,7 @@ def releases(
             for path, facts in held
         ]
         choices = {"keep": store.keep, "when_expired": store.when_expired}
-        print_json({"releases": told, **choices})
+        print_json({"releases": rows, **choices})
         return
     for path, facts in held:
         concepts = ", ".join(concept.key for concept in facts.concepts) or "no concept"

@@ -17,7 +17,7 @@ def share(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Sign a concept into the outbox, as one tuned with --no-share, or refused once."""
+    """Sign a concept into the outbox, for instance one tuned with --no-share."""
     from mos_client.store.enrolment import site_name
     from mos_client.store.home import SiteHome
     from mos_client.store.outbox import Outbox

@@ -9,34 +9,34 @@ from mos_runtime.console import console, print_json
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Show whose site this is, what waits, and which release is held."""
-    told = _told(home)
+    """Show this site's name, what waits to be sent, and the release held."""
+    status = _status(home)
     if json:
-        print_json(told)
+        print_json(status)
         return
-    name = told["site"] or "without a name yet"
-    console.print(f"site {name}, key {told['key'][:12]}", markup=False)
-    if told["centre"] is None:
-        console.print(_not_admitted(told), soft_wrap=True)
+    name = status["site"] or "without a name yet"
+    console.print(f"site {name}, key {status['key'][:12]}", markup=False)
+    if status["centre"] is None:
+        console.print(_not_admitted(status), soft_wrap=True)
     else:
-        console.print(f"centre at {told['centre']}, key {told['centre_key'][:12]}")
-        console.print(_contact(told))
-        if told["not_connected"]:
-            line = f"not connected: {told['not_connected']}"
+        console.print(f"centre at {status['centre']}, key {status['centre_key'][:12]}")
+        console.print(_contact(status))
+        if status["not_connected"]:
+            line = f"not connected: {status['not_connected']}"
             console.print(line, markup=False, soft_wrap=True)
     for what, names in (("waiting", "outbox"), ("to be withdrawn", "withdrawals")):
-        if told[names]:
-            words = ", ".join(f"<{one}>" for one in told[names])
+        if status[names]:
+            words = ", ".join(f"<{one}>" for one in status[names])
             console.print(f"{what}: {words}", markup=False)
-    if told["key_change"]:
+    if status["key_change"]:
         console.print("a change of key waits for the centre")
-    held = told["release"]
+    held = status["release"]
     console.print(f"release {held} is held" if held else "no release yet")
-    for warning in told["warnings"]:
+    for warning in status["warnings"]:
         console.print(f"note: {warning}", markup=False, soft_wrap=True)
 
 
-def _told(folder: Any) -> dict[str, Any]:
+def _status(folder: Any) -> dict[str, Any]:
     from mos_client.federation.joining import heard_at, is_joined
     from mos_client.federation.supernode_contact import reason_of
     from mos_client.store.centre_keys import centre_keys
@@ -75,8 +75,8 @@ def _told(folder: Any) -> dict[str, Any]:
     }
 
 
-def _not_admitted(told: dict[str, Any]) -> str:
-    if told["requested"]:
+def _not_admitted(status: dict[str, Any]) -> str:
+    if status["requested"]:
         return (
             "not admitted yet: the request was written; send it to the centre, and "
             "`mos-client join` the welcome that comes back"
@@ -84,9 +84,9 @@ def _not_admitted(told: dict[str, Any]) -> str:
     return "not admitted anywhere; `mos-client enroll` writes the request"
 
 
-def _contact(told: dict[str, Any]) -> str:
-    state = "joined" if told["joined"] else "not joined; `mos-client join` does"
-    if told["heard"] is None:
+def _contact(status: dict[str, Any]) -> str:
+    state = "joined" if status["joined"] else "not joined; `mos-client join` does"
+    if status["heard"] is None:
         return f"{state}; the centre has never spoken to this site"
-    ago = max(0, round(time.time() - told["heard"]))
+    ago = max(0, round(time.time() - status["heard"]))
     return f"{state}; the centre last spoke {ago} s ago"

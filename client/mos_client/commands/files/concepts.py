@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def concepts(home: HomeOption = None, json: JsonOption = False) -> None:
-    """List the concepts that wait, were accepted or refused, or were taken back."""
+    """List this site's concepts: waiting, accepted, refused or withdrawn."""
     from mos_client.store.home import SiteHome
     from mos_client.store.outbox import Outbox
     from mos_client.store.releases import ReleaseStore
@@ -26,11 +26,11 @@ def concepts(home: HomeOption = None, json: JsonOption = False) -> None:
         "withdrawn": outbox.withdrawn(),
     }
     if json:
-        told: dict[str, Any] = {
+        result: dict[str, Any] = {
             state: [_told(entry) for entry in entries]
             for state, entries in lists.items()
         }
-        print_json(told | {"site": site.name(), "releases": list(releases)})
+        print_json(result | {"site": site.name(), "releases": list(releases)})
         return
     _show(lists)
     held = f"release {releases[-1]} is here" if releases else "no release yet"
@@ -59,7 +59,7 @@ def _show(lists: dict[str, "tuple[OutboxEntry, ...]"]) -> None:
 
 
 def _facts(entry: "OutboxEntry") -> tuple[str, str]:
-    """Class word, and the base's fingerprint, of a bundle of ours."""
+    """Class word, and the base's fingerprint, of a bundle of this site."""
     from mos_protocol.signed.bundle import Bundle, bundle_facts
 
     # The outbox lists nothing whose signature it has not verified.

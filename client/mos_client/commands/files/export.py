@@ -31,7 +31,7 @@ def export(
             "or `newest`."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
     format_: Annotated[
         ExportFormat,
         typer.Option(

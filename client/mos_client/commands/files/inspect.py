@@ -20,7 +20,7 @@ def inspect(
     ],
     json: JsonOption = False,
 ) -> None:
-    """Show what a concept or a release holds; `verify` says whether it is whole."""
+    """Show the contents of a concept or a release; `verify` checks its signature."""
     from mos_model.concepts.concept import FUSED_FORMAT, Concept, FusedModel, format_of
     from mos_model.errors import ConceptError
     from mos_protocol.signed.blob import signature_path
@@ -94,17 +94,17 @@ def _components(lora: "Mapping[str, LoraFactors]") -> dict[str, dict[str, Any]]:
     found: dict[str, list[LoraFactors]] = {}
     for module, factors in lora.items():
         found.setdefault(module.split(".", 1)[0], []).append(factors)
-    told: dict[str, dict[str, Any]] = {}
+    summary: dict[str, dict[str, Any]] = {}
     for component, pairs in sorted(found.items()):
         norms = [_update_norm(factors) for factors in pairs]
         tensors = [t for factors in pairs for t in (factors.down, factors.up)]
-        told[component] = {
+        summary[component] = {
             "pairs": len(pairs),
             "bytes": sum(t.numel() * t.element_size() for t in tensors),
             "mean_norm": sum(norms) / len(norms),
             "largest_norm": max(norms),
         }
-    return told
+    return summary
 
 
 def _update_norm(factors: "LoraFactors") -> float:
@@ -115,7 +115,7 @@ def _update_norm(factors: "LoraFactors") -> float:
 
 
 def _signer(signature: Path) -> str | None:
-    """The key id the envelope beside a file names; nothing is verified."""
+    """The key id in the envelope next to a file; nothing is verified."""
     from mos_protocol.signed.envelope import MAX_ENVELOPE_BYTES, open_envelope
     from mos_runtime.files import read_whole
 
@@ -133,12 +133,12 @@ def _show(components: Mapping[str, Mapping[str, Any]]) -> None:
     table.add_column("component")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for component, told in components.items():
+    for component, summary in components.items():
         table.add_row(
             component,
-            str(told["pairs"]),
-            f"{told['bytes']:,}",
-            f"{told['mean_norm']:.4g}",
-            f"{told['largest_norm']:.4g}",
+            str(summary["pairs"]),
+            f"{summary['bytes']:,}",
+            f"{summary['mean_norm']:.4g}",
+            f"{summary['largest_norm']:.4g}",
         )
     console.print(table)

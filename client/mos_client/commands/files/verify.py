@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def verify(
     file: Annotated[
-        Path, typer.Argument(help="A concept or a release; FILE.sig lies beside it.")
+        Path, typer.Argument(help="A concept or a release; FILE.sig is next to it.")
     ],
     key: Annotated[
         str | None,
@@ -23,7 +23,7 @@ def verify(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare a file with its signature, by this site's key, the centre's, or --key."""
+    """Verify a file's signature with this site's key, the centre's, or --key."""
     from mos_protocol.errors import ProtocolError
     from mos_protocol.rules.at_rest import bundle_as_signed, release_as_signed
     from mos_protocol.signed.blob import read_pair
@@ -63,7 +63,7 @@ def verify(
 def _signer(
     key_id: str, given: str | None, home: Path | None
 ) -> tuple["VerifyKey", str]:
-    """The key that made a signature, and whose it is; only keys at hand are tried."""
+    """The key that made a signature, and its owner; only known keys are tried."""
     from mos_client.errors import IdentityError
     from mos_client.store.centre_keys import centre_keys
     from mos_client.store.enrolment import read_welcome

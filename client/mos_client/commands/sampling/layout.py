@@ -7,7 +7,7 @@ import typer
 
 from mos_runtime.console import ForceOption, console, new_app
 
-layout = new_app("Layouts: what stands where in a picture.")
+layout = new_app("Layouts: the regions of a picture.")
 
 
 @layout.command()

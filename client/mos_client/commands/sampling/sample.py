@@ -74,11 +74,13 @@ def sample(
     batch: Annotated[int, typer.Option(min=1, help="Pictures sampled at once.")] = 8,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Guidance scale; 1 is without.")
+        float | None, typer.Option(help="Guidance scale; 1 disables it.")
     ] = None,
     lead: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="First share of the steps, by --prompt alone."),
+        typer.Option(
+            min=0, max=1, help="Share of the first steps that use --prompt alone."
+        ),
     ] = None,
     isolation: Annotated[
         float | None,
@@ -108,22 +110,21 @@ def sample(
     ] = "auto",
     offload: Annotated[
         bool,
-        typer.Option(
-            "--offload", help="Keep only the part that computes on the device."
-        ),
+        typer.Option("--offload", help="Keep only the submodel in use on the device."),
     ] = False,
     preview_every: Annotated[
         int | None,
         typer.Option(min=1, help="Steps between previews, in a temporary file."),
     ] = None,
     no_metadata: Annotated[
-        bool, typer.Option("--no-metadata", help="Do not write how it was made.")
+        bool,
+        typer.Option("--no-metadata", help="Do not store the settings in the picture."),
     ] = False,
     force: ForceOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Sample pictures; every region reads its own prompt."""
+    """Sample pictures; every region has its own prompt."""
     from mos_client.sampling import SampleRequest
     from mos_client.sampling import sample as run
     from mos_model.sampling import Control, Region

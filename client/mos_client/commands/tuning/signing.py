@@ -23,7 +23,7 @@ def open_outbox(home: Path | None, wanted: str | None) -> "tuple[Outbox, str]":
 def sign_into(
     outbox: "Outbox", content: bytes, owner: str, path: Path
 ) -> "OutboxEntry":
-    """Sign into the outbox, and beside the concept's own file.
+    """Sign into the outbox, and next to the concept's own file.
 
     Raises:
         SiteError: either cannot be written; the concept's own file stays.

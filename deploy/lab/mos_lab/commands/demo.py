@@ -13,7 +13,7 @@ from mos_server.commands.options import JsonOption
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
     base: Annotated[
         str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
     ] = "mini",

@@ -1,4 +1,4 @@
-"""`mos-lab evaluate`: the paper's protocol, its tables beside ours."""
+"""`mos-lab evaluate`: the paper's protocol, its tables next to ours."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for everything.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,7 +100,7 @@ def evaluate(
     ] = 1,
     json: JsonOption = False,
 ) -> None:
-    """Judge tuning, fusion and regional pictures by the paper's protocol.
+    """Evaluate tuning, fusion and regional pictures with the paper's protocol.
 
     OUT/evaluation.md holds the tables, OUT/evaluation.json the figures, OUT/grids the
     pictures they come from. With --draws these are OUT/draws.md, OUT/draws.json, and a
@@ -110,7 +110,7 @@ def evaluate(
         from mos_lab.evaluation.draws.config import DrawsConfig
 
         given: dict[str, Any] = {"methods": tuple(method)} if method else {}
-        config = DrawsConfig(
+        draws_config = DrawsConfig(
             range_name=range_name,
             draws=draws,
             counts=_counts(counts or "8,16"),
@@ -127,16 +127,20 @@ def evaluate(
             jobs=jobs,
             **given,
         )
-        _over_draws(config, out, as_json=json)
+        _over_draws(draws_config, out, as_json=json)
         return
-    from mos_lab.evaluation.config import DEFAULT_METHODS, DEFAULT_TABLES, Asked
+    from mos_lab.evaluation.config import (
+        DEFAULT_METHODS,
+        DEFAULT_TABLES,
+        EvaluationConfig,
+    )
     from mos_lab.evaluation.report import write_report
     from mos_lab.evaluation.run import OWN_FOLDERS
     from mos_lab.evaluation.run import evaluate as find
     from mos_runtime.outputs import output_folder
 
     output_folder(out, own=OWN_FOLDERS)
-    asked = Asked(
+    config = EvaluationConfig(
         base=base,
         metrics=metrics,
         subjects=subjects,
@@ -153,7 +157,7 @@ def evaluate(
     display: Any = SimulationDisplay() if console.is_terminal else ProgressLines()
     with display:
         evaluation = find(
-            asked,
+            config,
             out,
             on_progress=display.show,
             on_table=display.count,

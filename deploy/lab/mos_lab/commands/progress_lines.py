@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS: Final = 5.0
 MOST_SITES: Final = 16
-"""Of more sites, only the number is told."""
+"""Of more sites, only the number is shown."""
 
 JUDGED: Final = ("accepted", "refused", "failed", "delivered")
 

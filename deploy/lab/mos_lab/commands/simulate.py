@@ -17,17 +17,19 @@ _MEGABYTE = 10**6
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help="Where everything goes.")],
+    out: Annotated[Path, typer.Option(help="Output folder.")],
     sites: Annotated[
         Path | None,
         typer.Option(help="Folder that holds one folder of pictures per site."),
     ] = None,
     synthetic_sites: Annotated[
         int | None,
-        typer.Option(min=1, help="Instead: this many sites that sign random numbers."),
+        typer.Option(
+            min=1, help="Number of sites with random weights, in place of --sites."
+        ),
     ] = None,
     bundle_mb: Annotated[
-        float, typer.Option(min=0, help="Size of a synthetic site's bundle, about.")
+        float, typer.Option(min=0, help="Approximate size of a synthetic bundle, MB.")
     ] = 0.0,
     base: Annotated[
         str, typer.Option(help="`mini`, a pipeline directory, or a hub name.")
@@ -65,9 +67,9 @@ def simulate(
         print_json(outcome.to_dict())
         return
     for site in outcome.sites if len(outcome.sites) <= MOST_SITES else ():
-        told = f"<{site.concept}> accepted" if site.accepted else site.reason
+        verdict = f"<{site.concept}> accepted" if site.accepted else site.reason
         console.print(
-            f"{site.site}: {told}; {site.bytes_sent} bytes sent, release "
+            f"{site.site}: {verdict}; {site.bytes_sent} bytes sent, release "
             f"{site.release} held",
             markup=False,
         )

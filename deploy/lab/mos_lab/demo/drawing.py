@@ -82,7 +82,7 @@ def draw(
         concepts: Site -> the concept that it tuned.
         release: What the centre fused of them.
         seed: Of every picture's first noise.
-        on_picture: Told after every picture.
+        on_picture: Called after every picture.
 
     Raises:
         MosError: a concept or the release does not fit the base.

@@ -1,4 +1,4 @@
-"""The demo's page: one self-contained HTML file that tells what happened.
+"""The demo's page: one self-contained HTML file that shows what happened.
 
 Everything a user can name is escaped; every picture lies in the page as a data URL.
 """

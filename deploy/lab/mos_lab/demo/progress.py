@@ -18,7 +18,7 @@ _SOFTWARE: Final = ("flwr", "torch", "diffusers")
 
 
 @dataclass(frozen=True)
-class Asked:
+class DemoConfig:
     """What the user asked for, and where the sites' pictures went."""
 
     base: str
@@ -28,7 +28,7 @@ class Asked:
 
 
 def tell(
-    asked: Asked,
+    config: DemoConfig,
     outcome: SimulationOutcome,
     record: Record,
     pictures: DemoPictures,
@@ -37,13 +37,13 @@ def tell(
     """The story of one demo.
 
     Args:
-        asked: What was asked for.
+        config: What was asked for.
         outcome: What the simulation came to.
         record: What it left behind, verified.
         pictures: What was drawn of it.
         seconds: Phase -> wall time in seconds.
     """
-    sites = [_site(asked, site, record, pictures) for site in outcome.sites]
+    sites = [_site(config, site, record, pictures) for site in outcome.sites]
     return DemoStory(
         regional=pictures.regional,
         regions=[
@@ -56,27 +56,27 @@ def tell(
         bare=pictures.bare,
         bare_prompts=pictures.bare_prompts,
         sites=sites,
-        wire=[_wire(asked, site, record) for site in outcome.sites],
-        seed=asked.seed + SEED,
+        wire=[_wire(config, site, record) for site in outcome.sites],
+        seed=config.seed + SEED,
         release_bytes=outcome.release_bytes,
         drift=float(record.report["drift"]),
         seconds=seconds,
         manifest=record.manifest(),
         facts={
-            "base": f"{asked.base}, {record.facts.base[:12]}",
+            "base": f"{config.base}, {record.facts.base[:12]}",
             "release": f"{record.facts.version}, {record.release.digest[:12]}",
             "signed by the centre's key": record.signer,
             "rank of the fused factors": str(record.rank()),
-            "seed": str(asked.seed),
+            "seed": str(config.seed),
             "software": ", ".join(f"{name} {version(name)}" for name in _SOFTWARE),
         },
     )
 
 
 def _site(
-    asked: Asked, site: SiteOutcome, record: Record, pictures: DemoPictures
+    config: DemoConfig, site: SiteOutcome, record: Record, pictures: DemoPictures
 ) -> SiteStory:
-    files = sorted(asked.folders[site.site].glob("*.png"))
+    files = sorted(config.folders[site.site].glob("*.png"))
     return SiteStory(
         site=site.site,
         concept=site.concept,
@@ -87,8 +87,8 @@ def _site(
     )
 
 
-def _wire(asked: Asked, site: SiteOutcome, record: Record) -> WireStory:
-    files = asked.folders[site.site].glob("*.png")
+def _wire(config: DemoConfig, site: SiteOutcome, record: Record) -> WireStory:
+    files = config.folders[site.site].glob("*.png")
     return WireStory(
         site=site.site,
         picture_bytes=sum(path.stat().st_size for path in files),

@@ -56,8 +56,8 @@ class Record:
     def kept(self, site: str) -> dict[str, float]:
         """What fusion kept of a site's concept: "all", then stage by stage."""
         key = f"{site}/{self.concepts[site].facts.name}"
-        told = self.report["concepts"][key]
-        return {"all": told["kept"], **told["kept_by_stage"]}
+        figures = self.report["concepts"][key]
+        return {"all": figures["kept"], **figures["kept_by_stage"]}
 
 
 def read_record(
@@ -117,7 +117,7 @@ def _check(outcome: SimulationOutcome) -> None:
 
 
 def _report(release_file: Path) -> dict[str, Any]:
-    """The fusion's report, which lies beside the release."""
+    """The fusion's report, which is next to the release."""
     path = release_file.with_suffix(".report.json")
     report: dict[str, Any] = json.loads(read_whole(path, what="a fusion report"))
     return report

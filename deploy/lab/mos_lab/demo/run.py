@@ -15,7 +15,7 @@ from typing import Any, Final
 from mos_lab.demo.drawing import OnPicture, draw, working_side
 from mos_lab.demo.figures import enlarged
 from mos_lab.demo.page import render_page
-from mos_lab.demo.progress import Asked, tell
+from mos_lab.demo.progress import DemoConfig, tell
 from mos_lab.demo.record import Record, read_record
 from mos_lab.demo.story import DemoStory
 from mos_lab.simulation.outcome import SimulationOutcome
@@ -42,7 +42,7 @@ class DemoResult:
     """The page."""
 
     release: Path
-    """The release's safetensors file; its signature lies beside it."""
+    """The release's safetensors file; its signature is next to it."""
 
     manifest: Path
     """What the centre signed, as JSON."""
@@ -85,8 +85,8 @@ def run_demo(
         base: `mini`, a pipeline directory, or a hub name.
         steps: Optimiser steps of each site; the base's own number by default.
         seed: Of every site's tuning, and of every picture.
-        on_progress: Told where the federation stands.
-        on_picture: Told after every picture.
+        on_progress: Called with the state of the federation.
+        on_picture: Called after every picture.
 
     Raises:
         SimulationError: the federation came to nothing, or not to a whole release.
@@ -113,8 +113,8 @@ def run_demo(
         loaded, record.concepts, record.model, seed=seed, on_picture=on_picture
     )
     clock.lap("drawing")
-    asked = Asked(base, seed, {path.name: path for path in folders})
-    story = tell(asked, outcome, record, pictures, clock.seconds)
+    config = DemoConfig(base, seed, {path.name: path for path in folders})
+    story = tell(config, outcome, record, pictures, clock.seconds)
     return _write(out, story, record)
 
 
@@ -147,7 +147,7 @@ _PHASES: Final = {
 
 
 def _write(out: Path, story: DemoStory, record: Record) -> DemoResult:
-    """Everything that the demo leaves; the page last, as it tells of the rest."""
+    """Everything that the demo leaves; the page last, as it shows the rest."""
     result = DemoResult(
         picture=out / "picture.png",
         report=out / "report.html",

@@ -1,4 +1,4 @@
-"""What the demo's page tells, as plain values and pictures."""
+"""What the demo's page shows, as plain values and pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

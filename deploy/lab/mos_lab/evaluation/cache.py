@@ -15,7 +15,7 @@ from mos_runtime.errors import StorageError
 from mos_runtime.files import write_atomically
 
 
-class Cells:
+class ResultCache:
     """Findings by name, for one set of circumstances."""
 
     def __init__(self, folder: Path, circumstances: Mapping[str, Any]) -> None:

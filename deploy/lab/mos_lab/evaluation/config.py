@@ -16,7 +16,7 @@ DEFAULT_METHODS: Final = ("gradient", "published", "average", "sum")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationConfig:
     """What an evaluation is to find."""
 
     base: str = "mini"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from PIL import Image
 
-from mos_lab.evaluation.cache import Cells
+from mos_lab.evaluation.cache import ResultCache
 from mos_lab.evaluation.measuring import (
     OnPicture,
     Sampled,
@@ -73,7 +73,7 @@ class Bench:
     base: Base
     metrics: Metrics
     plan: Sampled
-    cells: Cells
+    cache: ResultCache
     on_picture: OnPicture
     on_pictures: OnPictures
     ordinary: dict[tuple[str, ...], list[Image.Image]] = field(default_factory=dict)
@@ -117,7 +117,7 @@ def single_alignments(
             bench.on_pictures(f"{kind}single-{subject.name}", shown)
             return asdict(own[subject.name])
 
-        found[subject.name] = bench.cells.get(
+        found[subject.name] = bench.cache.get(
             f"{kind}single-{subject.name}", [subject.digest], find
         )
     return found
@@ -164,18 +164,18 @@ def fusion_row(
 
     name = f"{label}-{len(subjects)}"
     on = [subject.digest for subject in subjects] + recorded(settings)
-    told = bench.cells.get(name, [*on, "drift by class"], find)
-    each = [told["each"][subject.name] for subject in subjects]
+    values = bench.cache.get(name, [*on, "drift by class"], find)
+    each = [values["each"][subject.name] for subject in subjects]
     return FusionRow(
         label,
         len(subjects),
         image=fmean(one["image"] for one in each),
         single=fmean(single[subject.name]["image"] for subject in subjects),
         text=fmean(one["text"] for one in each),
-        drift=fmean(told["drifts"].values()),
-        seconds=told["seconds"],
+        drift=fmean(values["drifts"].values()),
+        seconds=values["seconds"],
         images={
-            subject.name: told["each"][subject.name]["image"] for subject in subjects
+            subject.name: values["each"][subject.name]["image"] for subject in subjects
         },
-        drifts=told["drifts"],
+        drifts=values["drifts"],
     )

@@ -50,15 +50,15 @@ def plain_subjects(
 def _make(
     subject: Subject, folder: Path, base: str, steps: int | None, device: str
 ) -> None:
-    beside = folder.parent / f".{folder.name}.part"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    partial = folder.parent / f".{folder.name}.part"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for path in subject.folder.iterdir():
         if path.suffix.lower() in PICTURE_ENDINGS or path.suffix in (".txt", ".toml"):
-            shutil.copyfile(path, beside / path.name)
-    words = ["tune", "--data", str(beside), "--base", base, "--method", "lora"]
+            shutil.copyfile(path, partial / path.name)
+    words = ["tune", "--data", str(partial), "--base", base, "--method", "lora"]
     words += ["--concept", subject.name, "--class-word", subject.class_word]
-    words += ["--out", str(beside / _file(subject)), "--no-share"]
+    words += ["--out", str(partial / _file(subject)), "--no-share"]
     words += ["--skip-privacy-check", "--device", device]
     words += [] if steps is None else ["--steps", str(steps)]
     done = subprocess.run(
@@ -72,7 +72,7 @@ def _make(
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise EvaluationError(f"plain LoRA of {subject.name}: {said[-1]}")
     shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    partial.rename(folder)
 
 
 def _file(subject: Subject) -> str:

@@ -95,19 +95,19 @@ def regions_rows(
     settings = settings_of("gradient", bench.base)
 
     def found(cell: str, on: Sequence[str], steering: Steering | None) -> Any:
-        return bench.cells.get(
+        return bench.cache.get(
             cell,
             [*on, *recorded(settings)],
             lambda: _find(bench, model(), subjects, references, steering),
         )
 
-    told = found(f"regions-{names}", digests, None)
-    rows = [RegionsRow(way, LAYOUTS, **told[way]) for way in WAYS]
+    values = found(f"regions-{names}", digests, None)
+    rows = [RegionsRow(way, LAYOUTS, **values[way]) for way in WAYS]
     for name in steerings_for(bench.base, subjects):
         steering = STEERINGS[name]
         cell = f"regions-{steering.model}-{steering.weight:g}-{names}"
-        told = found(cell, [*digests, _digest(steering)], steering)
-        rows += [RegionsRow(f"{way} + {name}", LAYOUTS, **told[way]) for way in WAYS]
+        values = found(cell, [*digests, _digest(steering)], steering)
+        rows += [RegionsRow(f"{way} + {name}", LAYOUTS, **values[way]) for way in WAYS]
     return rows
 
 
@@ -134,8 +134,8 @@ def layouts_of(
         steering: The control that each of them has.
     """
     orders = list(permutations(range(len(subjects))))
-    chance = random.Random("regions")
-    chance.shuffle(orders)
+    rng = random.Random("regions")
+    rng.shuffle(orders)
     made = []
     for number in range(count):
         order = orders[number % len(orders)]

@@ -42,10 +42,10 @@ def write_report(evaluation: Evaluation, out: Path) -> Path:
 
 def markdown(evaluation: Evaluation) -> str:
     """The tables as a page."""
-    asked = evaluation.asked
+    config = evaluation.config
     parts = [
         "# Evaluation",
-        f"Base `{asked.base}`, judged by `{asked.metrics}`. Alignments are mean "
+        f"Base `{config.base}`, judged by `{config.metrics}`. Alignments are mean "
         "cosines of CLIP embeddings, as in Mix-of-Show (arXiv:2305.18292); the paper's "
         "are of another base and another CLIP, so compare shares, not cosines.",
     ]

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from mos_lab.errors import EvaluationError
-from mos_lab.evaluation.cache import Cells
-from mos_lab.evaluation.config import Asked
+from mos_lab.evaluation.cache import ResultCache
+from mos_lab.evaluation.config import EvaluationConfig
 from mos_lab.evaluation.fusion_table import Bench
 from mos_lab.evaluation.measuring import Sampled
 from mos_lab.evaluation.settings_table import CONCEPTS
@@ -38,7 +38,7 @@ OWN_FOLDERS: Final = (_SUBJECTS, _FOUND, _FEDERATION)
 
 
 def evaluate(
-    asked: Asked,
+    config: EvaluationConfig,
     out: Path,
     *,
     on_progress: OnProgress = lambda _: None,
@@ -47,57 +47,57 @@ def evaluate(
     """Find everything that is asked, or go on where an earlier run stopped.
 
     Args:
-        asked: What to find.
+        config: What to find.
         out: The folder for everything.
-        on_progress: Told where a simulated federation stands.
-        on_table: Told what is being found, and how many pictures are drawn of how many.
+        on_progress: Called with the state of the simulated federation.
+        on_table: Called with what is measured, pictures drawn, and their total.
 
     Raises:
         EvaluationError: too few concepts for what is asked.
         MosError: the base, the metrics or the concepts cannot be used.
     """
-    base = load_base(asked.base, device=pick_device(asked.device))
-    metrics = load_metrics(asked.metrics)
-    wanted = _wanted(asked)
-    folder = asked.subjects or out / _SUBJECTS
-    if asked.subjects is None:
-        _make_subjects(asked, wanted, out, on_progress)
+    base = load_base(config.base, device=pick_device(config.device))
+    metrics = load_metrics(config.metrics)
+    wanted = _wanted(config)
+    folder = config.subjects or out / _SUBJECTS
+    if config.subjects is None:
+        _make_subjects(config, wanted, out, on_progress)
     subjects = read_subjects(folder)
     plan = Sampled(
-        seeds=tuple(range(asked.seeds)), side=side_of(base), steps=asked.steps
+        seeds=tuple(range(config.seeds)), side=side_of(base), steps=config.steps
     )
     counter = Counter(on_table)
     bench = Bench(
         base,
         metrics,
         plan,
-        Cells(out / _FOUND, _circumstances(asked, base, plan)),
+        ResultCache(out / _FOUND, _circumstances(config, base, plan)),
         counter.drawn,
         lambda name, shown: keep_grid(out / "grids" / f"{name}.png", shown),
     )
-    return Tables(asked, bench, subjects, counter, out / _PLAIN).find()
+    return Tables(config, bench, subjects, counter, out / _PLAIN).find()
 
 
-def _wanted(asked: Asked) -> list[str]:
+def _wanted(config: EvaluationConfig) -> list[str]:
     """Names of the mini world's individuals that the tables need."""
-    most = max(asked.counts) if "fusion" in asked.tables else 0
-    if "tuning" in asked.tables:
+    most = max(config.counts) if "fusion" in config.tables else 0
+    if "tuning" in config.tables:
         most = max(most, 6)
-    if "settings" in asked.tables:
+    if "settings" in config.tables:
         most = max(most, CONCEPTS)
-    if "regions" in asked.tables:
+    if "regions" in config.tables:
         most = max(most, TOGETHER)
     if most > len(MIXED):
         raise EvaluationError(
             f"{most} concepts asked for; the mini world has {len(MIXED)} individuals "
             "for evaluation; pass more with --subjects"
         )
-    alike = list(ALIKE) if "regions" in asked.tables else []
+    alike = list(ALIKE) if "regions" in config.tables else []
     return [*MIXED[:most], *alike]
 
 
 def _make_subjects(
-    asked: Asked, wanted: Sequence[str], out: Path, on_progress: OnProgress
+    config: EvaluationConfig, wanted: Sequence[str], out: Path, on_progress: OnProgress
 ) -> None:
     """Tune what is missing, each concept by a simulated site of its own."""
     made = out / _SUBJECTS
@@ -112,29 +112,31 @@ def _make_subjects(
     outcome = simulate(
         pictures,
         federation,
-        base=asked.base,
-        steps=asked.tune_steps,
+        base=config.base,
+        steps=config.tune_steps,
         on_progress=on_progress,
     )
     for site in outcome.sites:
         name = sites[site.site]
         if not site.concept_file:
             raise EvaluationError(f"site {site.site} tuned nothing: {site.reason}")
-        beside = made / f".{name}.part"
-        shutil.rmtree(beside, ignore_errors=True)
-        shutil.copytree(pictures / site.site, beside)
+        partial = made / f".{name}.part"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(pictures / site.site, partial)
         source = federation / site.concept_file
-        shutil.copyfile(source, beside / f"{name}.safetensors")
+        shutil.copyfile(source, partial / f"{name}.safetensors")
         shutil.rmtree(made / name, ignore_errors=True)
-        beside.rename(made / name)
+        partial.rename(made / name)
 
 
-def _circumstances(asked: Asked, base: Base, plan: Sampled) -> dict[str, Any]:
+def _circumstances(
+    config: EvaluationConfig, base: Base, plan: Sampled
+) -> dict[str, Any]:
     elsewhere = {} if base.device.type == "cpu" else {"device": base.device.type}
     return elsewhere | {
         "base": base.inventory.base,
         "sample": dict(base.defaults.get("sample", {})),
-        "metrics": asked.metrics,
+        "metrics": config.metrics,
         "plan": asdict(plan),
     }
 
@@ -148,6 +150,6 @@ def keep_grid(path: Path, shown: Mapping[str, Sequence[Image.Image]]) -> None:
     """All pictures of a finding, one row a concept."""
     rows = [np.concatenate([np.asarray(p) for p in row], 1) for row in shown.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part.png")
-    Image.fromarray(np.concatenate(rows)).save(beside)
-    beside.replace(path)
+    partial = path.with_suffix(".part.png")
+    Image.fromarray(np.concatenate(rows)).save(partial)
+    partial.replace(path)

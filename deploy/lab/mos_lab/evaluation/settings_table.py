@@ -33,7 +33,7 @@ CHANGES: Final[Mapping[str, Mapping[str, Any]]] = {
 """By the row's name: what differs from the base's own settings."""
 
 CONCEPTS: Final = 8
-"""How many are fused, where so many are at hand."""
+"""How many are fused, where so many are available."""
 
 
 def changes_from(base: Base) -> dict[str, Mapping[str, Any]]:

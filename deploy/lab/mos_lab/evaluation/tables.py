@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mos_lab.errors import EvaluationError
-from mos_lab.evaluation.config import Asked
+from mos_lab.evaluation.config import EvaluationConfig
 from mos_lab.evaluation.fusion_table import (
     Bench,
     FusionRow,
@@ -40,7 +40,7 @@ PLAIN_AVERAGE: Final = "average of plain LoRAs"
 class Evaluation:
     """What came of it."""
 
-    asked: Asked
+    config: EvaluationConfig
     tuning: Sequence[TuningRow] = ()
     fusion: Sequence[FusionRow] = ()
     settings: Sequence[FusionRow] = ()
@@ -49,10 +49,10 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        asked = asdict(self.asked)
-        asked["subjects"] = None if self.asked.subjects is None else "given"
+        config = asdict(self.config)
+        config["subjects"] = None if self.config.subjects is None else "given"
         return {
-            "asked": asked,
+            "config": config,
             "tuning": [asdict(r) | {"of_mutual": r.of_mutual} for r in self.tuning],
             "fusion": [asdict(r) | {"kept": r.kept} for r in self.fusion],
             "settings": [asdict(r) | {"kept": r.kept} for r in self.settings],
@@ -87,7 +87,7 @@ class Tables:
 
     def __init__(
         self,
-        asked: Asked,
+        config: EvaluationConfig,
         bench: Bench,
         subjects: Sequence[Subject],
         counter: Counter,
@@ -96,15 +96,15 @@ class Tables:
         """Take what is to be judged.
 
         Args:
-            asked: Which tables, and how many concepts.
+            config: Which tables, and how many concepts.
             bench: Measures.
             subjects: All concepts.
-            counter: Told of every picture.
+            counter: Counts every picture.
             plain_folder: Where plain LoRAs are, or are put.
         """
-        self._asked, self._bench, self._counter = asked, bench, counter
+        self._config, self._bench, self._counter = config, bench, counter
         self._subjects = {subject.name: subject for subject in subjects}
-        given = asked.subjects is not None
+        given = config.subjects is not None
         self._mixed = [s for s in subjects if given or s.name not in ALIKE]
         self._references = {s.name: reference(bench.metrics, s) for s in subjects}
         self._known = self._of(self._mixed)
@@ -120,7 +120,7 @@ class Tables:
         Raises:
             EvaluationError: too few concepts, or a plain LoRA could not be tuned.
         """
-        wanted = set(self._asked.tables)
+        wanted = set(self._config.tables)
         if wanted - {"regions"}:
             count = self._per_concept * len(self._mixed)
             self._counter.start("each concept alone", count)
@@ -128,7 +128,7 @@ class Tables:
         if wanted & {"tuning", "fusion"}:
             self._find_plain()
         return Evaluation(
-            self._asked,
+            self._config,
             self._tuning() if "tuning" in wanted else (),
             self._fusion() if "fusion" in wanted else (),
             self._settings() if "settings" in wanted else (),
@@ -139,14 +139,14 @@ class Tables:
         return [self._references[subject.name] for subject in subjects]
 
     def _find_plain(self) -> None:
-        compared = self._mixed[: self._asked.plain]
+        compared = self._mixed[: self._config.plain]
         self._counter.start("plain LoRAs tuned", len(compared))
         self._plain = plain_subjects(
             compared,
             self._plain_folder,
-            base=self._asked.base,
-            steps=self._asked.tune_steps,
-            device=self._asked.device,
+            base=self._config.base,
+            steps=self._config.tune_steps,
+            device=self._config.device,
             on_tuned=lambda: self._counter.drawn(1),
         )
         count = self._per_concept * len(self._plain)
@@ -164,14 +164,14 @@ class Tables:
 
     def _fusion(self) -> list[FusionRow]:
         rows = []
-        for count in self._asked.counts:
+        for count in self._config.counts:
             subjects, known = self._mixed[:count], self._known[:count]
             if count > len(self._mixed):
                 raise EvaluationError(
-                    f"{count} concepts asked for, {len(self._mixed)} at hand; pass a "
+                    f"{count} concepts asked for, {len(self._mixed)} available; pass a "
                     "smaller --counts"
                 )
-            for name in self._asked.methods:
+            for name in self._config.methods:
                 self._start_row(f"{count} fused: {name}", subjects)
                 rows.append(
                     fusion_row(
@@ -184,7 +184,7 @@ class Tables:
                         settings_of(name, self._bench.base),
                     )
                 )
-            if "average" in self._asked.methods and count <= len(self._plain):
+            if "average" in self._config.methods and count <= len(self._plain):
                 self._start_row(f"{count} fused: {PLAIN_AVERAGE}", subjects)
                 plain = self._plain[:count]
                 single = self._plain_single
@@ -197,7 +197,7 @@ class Tables:
 
     def _settings(self) -> list[FusionRow]:
         subjects, known = self._mixed[:CONCEPTS], self._known[:CONCEPTS]
-        given = self._asked.changes
+        given = self._config.changes
         changes = changes_of(given) if given else changes_from(self._bench.base)
         self._start_row("settings of fusion", subjects, rows=len(changes))
         return settings_rows(self._bench, subjects, known, self._single, changes)
@@ -226,6 +226,6 @@ class Tables:
                 "hand"
             )
         groups = {"different classes": list(self._mixed[:TOGETHER])}
-        if self._asked.subjects is None:
+        if self._config.subjects is None:
             groups["one class"] = [self._subjects[name] for name in ALIKE]
         return groups

@@ -73,7 +73,7 @@ def tuning_rows(
     """One row a concept, in the given order; `plain` by the concepts' names."""
     rows = []
     for subject, known in zip(subjects, references, strict=True):
-        told = _words_alone(bench, subject, known, kind="")
+        values = _words_alone(bench, subject, known, kind="")
         own = single[subject.name]
         rows.append(
             TuningRow(
@@ -81,9 +81,9 @@ def tuning_rows(
                 subject.class_word,
                 known.mutual,
                 own["image"],
-                told["words"],
+                values["words"],
                 own["text"],
-                told["base_text"],
+                values["base_text"],
                 plain.get(subject.name),
             )
         )
@@ -135,4 +135,4 @@ def _words_alone(
         )
         return {"words": own[subject.name].image, "base_text": base_text}
 
-    return bench.cells.get(name, [subject.digest], find)
+    return bench.cache.get(name, [subject.digest], find)

@@ -28,7 +28,7 @@ class SiteOutcome:
     class_word: str
     concept_file: str
     """The concept, a safetensors file, relative to the simulation's folder; "" where
-    there is none. Its signature lies beside it."""
+    there is none. Its signature is next to it."""
 
     accepted: bool
     reason: str
@@ -60,7 +60,7 @@ class SimulationOutcome:
 
     release_file: str
     """The release, a safetensors file, relative to the simulation's folder. Its
-    signature lies beside it."""
+    signature is next to it."""
 
     release_bytes: int
     concepts: tuple[str, ...]

@@ -81,7 +81,7 @@ class SimulationPlan:
 
     @staticmethod
     def site_journal(folder: Path, site: str) -> Path:
-        """Where a site tells what it does."""
+        """A site's journal."""
         return folder / "sites" / site / "flower" / "journal.jsonl"
 
     def write(self, folder: Path) -> None:

@@ -82,7 +82,7 @@ def simulate(
         base: `mini`, a pipeline directory, or a hub name.
         steps: Optimiser steps of each site; the base's own number by default.
         seed: Of every site's tuning.
-        on_progress: Told a few times a second while something happens.
+        on_progress: Called a few times a second while something happens.
 
     Returns:
         What came of it, as written to OUT/simulation.json.

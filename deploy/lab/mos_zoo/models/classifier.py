@@ -166,13 +166,13 @@ class ClassifierStage:
         self._subject = torch.from_numpy(self._drawn.subject)
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """Cross entropy of every head."""
-        rows = chance.integers(len(self._drawn.pixels), size=samples)
+        rows = rng.integers(len(self._drawn.pixels), size=samples)
         x = to_tensor(self._drawn.pixels[rows], self._device)
         subject = self._subject[torch.from_numpy(rows)].float().to(self._device)
-        x, subject = _disturbed(x, subject, chance)
+        x, subject = _disturbed(x, subject, rng)
         with torch.autocast(self._device.type, torch.bfloat16):
             scores = model(x)
         picked = torch.from_numpy(rows).to(self._device)
@@ -264,10 +264,10 @@ def shares_right(pictures: Labelled, verdicts: Verdicts) -> dict[str, float]:
 
 def pairs_told(model: nn.Module, pairs: Labelled) -> dict[str, float]:
     """How well the detector tells which classes are in pictures of two."""
-    told = judge(model, pairs.pixels).present
+    predicted = judge(model, pairs.pixels).present
     return {
-        "both present": float((told | ~pairs.present).all(1).mean()),
-        "absent told present": float((told & ~pairs.present).any(1).mean()),
+        "both present": float((predicted | ~pairs.present).all(1).mean()),
+        "absent told present": float((predicted & ~pairs.present).any(1).mean()),
     }
 
 
@@ -332,14 +332,14 @@ def _layer(before: int, after: int, stride: int) -> nn.Sequential:
 def _disturbed(
     x: Float[Tensor, "n 3 64 64"],
     subject: Float[Tensor, "n 64 64"],
-    chance: np.random.Generator,
+    rng: np.random.Generator,
 ) -> tuple[Float[Tensor, "n 3 64 64"], Float[Tensor, "n 64 64"]]:
     """Blurred, shifted, tinted and noisy, as an autoencoder's pictures are."""
-    if chance.random() < 0.5:
-        scale = float(chance.choice((0.5, 0.75)))
+    if rng.random() < 0.5:
+        scale = float(rng.choice((0.5, 0.75)))
         small = F.interpolate(x, scale_factor=scale, mode="area")
         x = F.interpolate(small, size=x.shape[2:], mode="bilinear")
-    dy, dx = (int(s) for s in chance.integers(-_MOST_SHIFT, _MOST_SHIFT + 1, size=2))
+    dy, dx = (int(s) for s in rng.integers(-_MOST_SHIFT, _MOST_SHIFT + 1, size=2))
     x, subject = torch.roll(x, (dy, dx), (2, 3)), torch.roll(subject, (dy, dx), (1, 2))
     n = len(x)
     x = x * (1 + 0.08 * torch.randn(n, 1, 1, 1, device=x.device))
@@ -352,9 +352,9 @@ def _wrong(pictures: Labelled, verdicts: Verdicts) -> dict[int, str]:
     """What was told instead of what, by the picture's row."""
     mistakes: dict[int, list[str]] = {}
     for k, (name, answers) in enumerate(HEADS.items()):
-        told, true = verdicts.answers[name], pictures.labels[:, k]
-        for row in np.flatnonzero((told != true) & (true != UNKNOWN)):
-            text = f"{answers[true[row]]}: {answers[told[row]]}"
+        predicted, true = verdicts.answers[name], pictures.labels[:, k]
+        for row in np.flatnonzero((predicted != true) & (true != UNKNOWN)):
+            text = f"{answers[true[row]]}: {answers[predicted[row]]}"
             mistakes.setdefault(int(row), []).append(text)
     return {row: ", ".join(texts) for row, texts in mistakes.items()}
 

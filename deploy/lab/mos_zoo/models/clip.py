@@ -97,15 +97,15 @@ class ClipStage:
         )
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """Symmetric contrast of pictures with captions, and of twins."""
         pairs = samples // 6
         singles = samples - 2 * pairs
-        which = chance.integers(len(self._square.pixels), size=singles)
-        caption = chance.integers(self._ids.shape[1], size=singles)
+        which = rng.integers(len(self._square.pixels), size=singles)
+        caption = rng.integers(self._ids.shape[1], size=singles)
         ids = self._ids[torch.from_numpy(which), torch.from_numpy(caption)]
-        twins = 2 * chance.choice(len(self._twins.pixels) // 2, pairs, replace=False)
+        twins = 2 * rng.choice(len(self._twins.pixels) // 2, pairs, replace=False)
         pixels = np.concatenate(
             [
                 self._square.pixels[which],
@@ -113,7 +113,7 @@ class ClipStage:
                 self._twins.pixels[twins + 1],
             ]
         )
-        x = _disturbed(to_tensor(pixels, self._device), chance)
+        x = _disturbed(to_tensor(pixels, self._device), rng)
         with torch.autocast(self._device.type, torch.bfloat16):
             images = image_features(model, x)
             texts = text_features(model, ids.to(self._device))
@@ -204,10 +204,10 @@ def _symmetric(logits: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def _disturbed(x: Tensor, chance: np.random.Generator) -> Tensor:
+def _disturbed(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Shifted by a few pixels and blurred now and then, as sampled pictures are."""
-    shift = chance.integers(-_MOST_SHIFT, _MOST_SHIFT + 1, size=2)
+    shift = rng.integers(-_MOST_SHIFT, _MOST_SHIFT + 1, size=2)
     x = torch.roll(x, tuple(int(s) for s in shift), (2, 3))
-    if chance.random() < 0.3:
+    if rng.random() < 0.3:
         x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")
     return x + 0.03 * torch.randn_like(x)

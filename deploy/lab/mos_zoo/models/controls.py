@@ -106,10 +106,10 @@ class _ControlStage(ABC):
         )
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """The base's loss under the control."""
-        return self._lesson.loss(model, self.picture, step, chance, samples)
+        return self._lesson.loss(model, self.picture, step, rng, samples)
 
     def show(self, model: nn.Module, folder: Path) -> dict[str, float]:
         """Held-out errors of v with and without; a grid of samples."""
@@ -222,20 +222,20 @@ class _Lesson:
         control: nn.Module,
         draw: Callable[[Masks], Tensor],
         step: int,
-        chance: np.random.Generator,
+        rng: np.random.Generator,
         samples: int,
     ) -> dict[str, Tensor]:
         wide = step % _WIDE_EVERY == _WIDE_EVERY - 1
         latents, ids, masks = self.sets[wide]
         samples = max(1, samples // 2 if wide else samples)
-        rows = chance.integers(len(latents), size=samples)
-        caption = torch.from_numpy(chance.integers(ids.shape[1], size=samples))
+        rows = rng.integers(len(latents), size=samples)
+        caption = torch.from_numpy(rng.integers(ids.shape[1], size=samples))
         tokens = ids[torch.from_numpy(rows), caption].clone()
-        untold = torch.from_numpy(chance.random(samples) < _WITHOUT_CAPTION)
+        untold = torch.from_numpy(rng.random(samples) < _WITHOUT_CAPTION)
         tokens[untold] = self.empty
         image = draw(masks[rows]).to(self.device)
         x = latents[torch.from_numpy(rows)].to(self.device).float()
-        u = torch.from_numpy((np.arange(samples) + chance.random(samples)) / samples)
+        u = torch.from_numpy((np.arange(samples) + rng.random(samples)) / samples)
         t = (1000 * (1 - u**3)).long().clamp(0, 999).to(self.device)
         steered = Controlled(self.base, control, image, 1.0)
         with torch.autocast(self.device.type, torch.bfloat16):

@@ -74,10 +74,10 @@ class DecoderStage:
         self._latents = torch.from_numpy(load_latents(self.state, "square"))
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """Weighted absolute, squared, gradient and colour error."""
-        rows = chance.integers(len(self._pictures.pixels), size=samples)
+        rows = rng.integers(len(self._pictures.pixels), size=samples)
         z = self._latents[torch.from_numpy(rows)].to(self._device).float()
         x = to_tensor(self._pictures.pixels[rows], self._device)
         subject = torch.from_numpy(self._pictures.subject[rows])

@@ -131,20 +131,18 @@ class UnetStage:
         self._alphas = noise_schedule().alphas_cumprod.to(device)
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """Weighted squared error of v."""
         shape = _SHAPES[step % len(_SHAPES)]
         samples = max(1, round(samples * 2 / _WIDTHS[shape]))
         latents, ids = self._latents[shape], self._ids[shape]
-        rows = torch.from_numpy(chance.integers(len(latents), size=samples))
-        caption = torch.from_numpy(chance.integers(ids.shape[1], size=samples))
+        rows = torch.from_numpy(rng.integers(len(latents), size=samples))
+        caption = torch.from_numpy(rng.integers(ids.shape[1], size=samples))
         tokens = ids[rows, caption].clone()
-        tokens[torch.from_numpy(chance.random(samples) < _WITHOUT_CAPTION)] = (
-            self._empty
-        )
+        tokens[torch.from_numpy(rng.random(samples) < _WITHOUT_CAPTION)] = self._empty
         x = latents[rows].to(self._device).float()
-        t = _timesteps(chance, samples).to(self._device)
+        t = _timesteps(rng, samples).to(self._device)
         noise = torch.randn_like(x)
         alpha = self._alphas[t].view(-1, 1, 1, 1)
         noisy = (alpha.sqrt() * x + (1 - alpha).sqrt() * noise).to(
@@ -209,9 +207,9 @@ def sample(
     return x
 
 
-def _timesteps(chance: np.random.Generator, samples: int) -> Tensor:
+def _timesteps(rng: np.random.Generator, samples: int) -> Tensor:
     """Stratified; a third of them between 100 and 600, where shapes are decided."""
-    u = (np.arange(samples) + chance.random(samples)) / samples
+    u = (np.arange(samples) + rng.random(samples)) / samples
     u = np.where(np.arange(samples) % 3 == 0, 0.1 + 0.5 * u, u)
     return torch.from_numpy((1000 * u).astype(np.int64)).clamp(0, 999)
 

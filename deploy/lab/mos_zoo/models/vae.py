@@ -80,11 +80,11 @@ class VaeStage:
         ]
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """Weighted absolute, squared and gradient error, and a little KL."""
         side = _PIXELS if step % _WHOLE_EVERY == 0 else _PIXELS // 2
-        pixels, subject = self._batch(chance, samples, side)
+        pixels, subject = self._batch(rng, samples, side)
         x = to_tensor(pixels, self._device)
         weight = subject_weights(torch.from_numpy(subject).to(self._device))
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -105,16 +105,16 @@ class VaeStage:
         return show_reconstructions(model, folder, self._device)
 
     def _batch(
-        self, chance: np.random.Generator, samples: int, side: int
+        self, rng: np.random.Generator, samples: int, side: int
     ) -> tuple[UInt8[np.ndarray, "n side side 3"], UInt8[np.ndarray, "n side side"]]:
         pixels = np.empty((samples, side, side, 3), np.uint8)
         subject = np.empty((samples, side, side), np.uint8)
         for k in range(samples):
             wide = k % 4 == 3
-            source = self._wide[chance.integers(3)] if wide else self._square
-            i = chance.integers(len(source.pixels))
+            source = self._wide[rng.integers(3)] if wide else self._square
+            i = rng.integers(len(source.pixels))
             height, width = source.subject.shape[1:]
-            y, x = chance.integers(height - side + 1), chance.integers(width - side + 1)
+            y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
             pixels[k] = source.pixels[i, y : y + side, x : x + side]
             subject[k] = source.subject[i, y : y + side, x : x + side]
         return pixels, subject

@@ -1,4 +1,4 @@
-"""What training tells: lines on the terminal and in a file, with running averages."""
+"""What training prints: lines on the terminal and in a file, with running averages."""
 
 import time
 from pathlib import Path

@@ -95,10 +95,10 @@ def _encode(state: Path, name: str, mark: str) -> None:
             parts.append(z.latent_dist.mode().float().numpy().astype(np.float16))
     path = _path(state, name, mark)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
         np.save(file, np.concatenate(parts))
-    beside.replace(path)
+    partial.replace(path)
 
 
 def _mark(state: Path) -> str:

@@ -75,7 +75,7 @@ class Stage(Protocol):
         """Load what `loss` needs, once in every process."""
 
     def loss(
-        self, model: nn.Module, step: int, chance: np.random.Generator, samples: int
+        self, model: nn.Module, step: int, rng: np.random.Generator, samples: int
     ) -> dict[str, Tensor]:
         """The loss under "loss" and figures for the log, on a batch of chance.
 
@@ -199,8 +199,8 @@ class _Run:
 
     def _is_over(self, steps: int, elapsed: float) -> bool:
         enough = self.span.max_steps is not None and steps >= self.span.max_steps
-        asked = bool(self.control[_ASKED_TO_STOP])
-        return enough or asked or elapsed >= self.span.seconds
+        stopped = bool(self.control[_ASKED_TO_STOP])
+        return enough or stopped or elapsed >= self.span.seconds
 
     def _rate(self, step: int, elapsed: float) -> float:
         recipe = self.stage.recipe
@@ -295,19 +295,19 @@ class _Worker:
             return None
         number = int(control[_STEP])
         processes = len(self.buffers.gradients)
-        chance = np.random.default_rng([20261123, number, self.rank])
+        rng = np.random.default_rng([20261123, number, self.rank])
         torch.manual_seed((number * 64 + self.rank) % 2**63)
         self.optimizer.zero_gradients()
         figures = self.stage.loss(
-            self.model, number, chance, self.stage.recipe.batch_size // processes
+            self.model, number, rng, self.stage.recipe.batch_size // processes
         )
         figures["loss"].backward()
-        told = {name: float(value.detach()) for name, value in figures.items()}
-        told["norm"] = self.optimizer.step(
+        logged = {name: float(value.detach()) for name, value in figures.items()}
+        logged["norm"] = self.optimizer.step(
             number, float(control[_RATE]), float(control[_DECAY])
         )
         self.wait()
-        return told
+        return logged
 
 
 def _help(shared: _Shared, rank: int) -> None:
@@ -322,7 +322,7 @@ def _help(shared: _Shared, rank: int) -> None:
         while worker.step(shared.control) is not None and os.getppid() == parent:
             pass
     except ZooError:
-        return  # the leading process has told why, or is gone
+        return  # the leading process has said why, or has ended
 
 
 def averaged(
@@ -386,7 +386,7 @@ def _layout_facts(slots: list[Slot]) -> list[list[object]]:
 
 @contextmanager
 def _stop_on_signals(control: Tensor) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run after the step at hand, with a checkpoint."""
+    """SIGINT and SIGTERM end the run after the current step, with a checkpoint."""
 
     def stop(number: int, frame: object) -> None:
         control[_ASKED_TO_STOP] = 1

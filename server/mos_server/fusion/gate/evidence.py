@@ -85,8 +85,8 @@ def write_evidence(
     for side, pictures in zip(_SIDES, sides, strict=True):
         for number, picture in enumerate(pictures):
             write_atomically(folder / f"{number:02d}-{side}.png", _png(picture))
-    told = {**asdict(evidence), "prompts": prompts}
-    figures = json.dumps(told, indent=1, sort_keys=True)
+    record = {**asdict(evidence), "prompts": prompts}
+    figures = json.dumps(record, indent=1, sort_keys=True)
     write_atomically(folder / "figures.json", figures.encode())
     write_atomically(folder / "index.html", _page(evidence, prompts).encode())
 

@@ -111,11 +111,11 @@ class LedgerFiles:
             return None
         content = read_whole(self._pointer, what="a ledger")
         try:
-            told = json.loads(content)
-            if told.pop("format") != LEDGER_FORMAT:
+            values = json.loads(content)
+            if values.pop("format") != LEDGER_FORMAT:
                 raise ValueError("another format")
-            entries = tuple(Entry(**entry) for entry in told.pop("entries"))
-            return State(**told, entries=entries)
+            entries = tuple(Entry(**entry) for entry in values.pop("entries"))
+            return State(**values, entries=entries)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise LedgerError(
                 f"{self._pointer}: damaged, or of another version ({error}); rebuild "
@@ -187,8 +187,8 @@ class LedgerFiles:
 
     def commit(self, state: State) -> None:
         """Make `state` what counts, and sweep what it does not name."""
-        told = {"format": LEDGER_FORMAT, **asdict(state)}
-        content = json.dumps(told, sort_keys=True, indent=1).encode()
+        values = {"format": LEDGER_FORMAT, **asdict(state)}
+        content = json.dumps(values, sort_keys=True, indent=1).encode()
         write_atomically(self._pointer, content, mode=0o600)
         self._sweep(state.blobs())
 

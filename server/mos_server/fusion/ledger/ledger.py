@@ -296,7 +296,7 @@ class Ledger:
     ) -> ConceptTerms:
         lora, gram_of = in_float64(concept.lora), _grams(own)
         return ConceptTerms(
-            pushed={m: f.down @ gram_of(input_of(m)) for m, f in lora.items()},
+            down_gram={m: f.down @ gram_of(input_of(m)) for m, f in lora.items()},
             up={m: f.up.T for m, f in concept.lora.items()},
             alone=alone_residuals(lora, gram_of, _prior_grams(prior), self._settings),
         )
@@ -305,7 +305,7 @@ class Ledger:
         """A ridge makes every sum positive definite; without one it is tried."""
         if self._settings.ridge > 0:
             return
-        for read, modules in by_input(own.pushed).items():
+        for read, modules in by_input(own.down_gram).items():
             terms = {f"{name}: {m}": stacked_terms([own], m) for m in modules}
             solve(unpacked(measured(total[read])), terms, self._settings)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mos_model.concepts.concept import LoraFactors
 
-_PUSHED: Final = "pushed"
+_DOWN_GRAM: Final = "pushed"
 _UP: Final = "up"
 _ALONE: Final = "alone"
 
@@ -24,7 +24,7 @@ _ALONE: Final = "alone"
 class ConceptTerms:
     """One concept's terms, module by module."""
 
-    pushed: Mapping[str, Float[Tensor, "rank d_in"]]
+    down_gram: Mapping[str, Float[Tensor, "rank d_in"]]
     """A_i G_i, float64."""
 
     up: Mapping[str, Float[Tensor, "rank d_out"]]
@@ -35,9 +35,9 @@ class ConceptTerms:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Three long rows, modules ascending by name."""
-        modules = sorted(self.pushed)
+        modules = sorted(self.down_gram)
         return {
-            _PUSHED: torch.cat([self.pushed[m].flatten() for m in modules]),
+            _DOWN_GRAM: torch.cat([self.down_gram[m].flatten() for m in modules]),
             _UP: torch.cat([self.up[m].flatten() for m in modules]),
             _ALONE: torch.tensor([self.alone[m] for m in modules], dtype=torch.float64),
         }
@@ -61,7 +61,7 @@ class ConceptTerms:
         modules = sorted(shapes)
         outs, ins = zip(*(shapes[m] for m in modules), strict=True)
         return ConceptTerms(
-            pushed=_pieces(tensor(_PUSHED), modules, ins, rank),
+            down_gram=_pieces(tensor(_DOWN_GRAM), modules, ins, rank),
             up=_pieces(tensor(_UP), modules, outs, rank),
             alone=dict(zip(modules, tensor(_ALONE).tolist(), strict=True)),
         )
@@ -70,7 +70,7 @@ class ConceptTerms:
 def stacked_terms(terms: Sequence[ConceptTerms], module: str) -> LoraFactors:
     """[B_1 .. B_n] and [A_1 G_1 ; .. ; A_n G_n] of one layer, float64."""
     up = torch.cat([one.up[module] for one in terms])
-    down = torch.cat([one.pushed[module] for one in terms])
+    down = torch.cat([one.down_gram[module] for one in terms])
     return LoraFactors(down, up.double().T.contiguous())
 
 

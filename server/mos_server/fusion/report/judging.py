@@ -99,7 +99,7 @@ def judged(
     prior_of: Callable[[str], Gram | None],
     settings: FusionSettings,
 ) -> FusionReport:
-    """The report of a fusion whose layers are all at hand.
+    """The report of a fusion whose layers are all given.
 
     Args:
         base: The base.
@@ -157,8 +157,8 @@ class Judge:
                     residual[module].append(missed)
                     size[module].append(_output_energy(own, gram))
         for module, own in fused.items():
-            told = (residual[module], size[module])
-            self._layers[module] = self._layer(module, own, *told)
+            sums = (residual[module], size[module])
+            self._layers[module] = self._layer(module, own, *sums)
 
     def report(self, modules: Sequence[str]) -> FusionReport:
         """The report, its layers in the order given."""

@@ -26,7 +26,7 @@ def render_report(report: Mapping[str, Any]) -> str:
     """The page of one fusion.
 
     Args:
-        report: `FusionReport.to_dict()`, as it also lies beside every release.
+        report: `FusionReport.to_dict()`, as it is next to every release.
     """
     concepts: Mapping[str, Any] = report["concepts"]
     most = _most_spill(concepts)

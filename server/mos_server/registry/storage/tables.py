@@ -118,7 +118,7 @@ class LeftOutRow(Table):
     reason: Mapped[str]
     text: Mapped[str]
     decided: Mapped[int]
-    told: Mapped[bool] = mapped_column(default=False)
+    notified: Mapped[bool] = mapped_column("told", default=False)
     """Whether its site knows."""
 
     bundle: Mapped[BundleRow] = relationship(lazy="joined")

@@ -16,7 +16,7 @@ import torch
 
 from mos_client.pictures import read_folder
 from mos_client.tuning import TuneSettings
-from mos_lab.evaluation.cache import Cells
+from mos_lab.evaluation.cache import ResultCache
 from mos_lab.evaluation.draws.config import DrawsConfig
 from mos_lab.evaluation.draws.ranges import salt_of, three_classes
 from mos_lab.evaluation.draws.tune_together import Individual, tune_together
@@ -89,7 +89,7 @@ class _Draw:
             "plan": asdict(plan),
             "device": device.type,
         }
-        cells = Cells(folder / "found", circumstances)
+        cells = ResultCache(folder / "found", circumstances)
         self._bench = Bench(
             self._base,
             metrics,
@@ -166,8 +166,8 @@ class _Draw:
         compared = [known[s.name] for s in plain]
         single = single_alignments(bench, subjects, references)
         plain_single = single_alignments(bench, plain, compared, kind=PLAIN)
-        beside = plain_rows(bench, plain, compared, plain_single)
-        for row in tuning_rows(bench, subjects, references, single, beside):
+        compared_rows = plain_rows(bench, plain, compared, plain_single)
+        for row in tuning_rows(bench, subjects, references, single, compared_rows):
             marked = {"marked": is_marked(row.name)}
             self._found["individuals"][row.name] = asdict(row) | marked
         return single
@@ -234,7 +234,7 @@ class _Draw:
         )
         cell = f"regions-{title.replace(' ', '-')}"
         on.append(str(self._config.layouts))
-        self._found["regions"][title] = bench.cells.get(cell, on, find)["pictures"]
+        self._found["regions"][title] = bench.cache.get(cell, on, find)["pictures"]
 
     def _write(self, part: str, begun: float) -> Path:
         if part:

@@ -194,9 +194,9 @@ def _loss(
     """The sum of the concepts' losses, each with the draws of `tune_concept`."""
     seed, batches = 0, []
     for own in data:
-        chance = random.Random(f"{settings.seed} {step}")
-        seed = chance.randrange(_LARGEST_SEED)
-        batches.append(own.batch(chance, settings.batch_size))
+        rng = random.Random(f"{settings.seed} {step}")
+        seed = rng.randrange(_LARGEST_SEED)
+        batches.append(own.batch(rng, settings.batch_size))
     generator = torch.Generator().manual_seed(seed)
     scheduler = base.noise_scheduler()
     first, count = batches[0].latents, len(batches)
