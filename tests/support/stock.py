@@ -90,7 +90,7 @@ def python_with(folder: Path, packages: Sequence[str]) -> Path | None:
     paths = [path for path in sys.path if path.endswith("site-packages")]
     (own / "installed.pth").write_text("\n".join(paths))
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--no-deps", *packages]
+    command = [str(python), "-m", "pip", "install", "-q", "--no-deps", *packages]
     done = subprocess.run(command, check=False, capture_output=True)
     return python if done.returncode == 0 else None
 
