@@ -7,11 +7,13 @@ two regions is shown, with the base's own settings; `cold` the base is not loade
 the page is opened, `loaded` it is. `preview`: seconds from the end of the step that a
 preview shows until the page has it on the screen. `overhead`: what previews at the
 studio's own pace add to the seconds of sampling, in turns with orders that have none;
-the page is open and watches both.
+the page is open and watches both. `load` is the machine's in the last minute, this
+benchmark's own part included: times mean little where it is far above the cores.
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import threading
@@ -67,7 +69,11 @@ def main() -> None:
 
 def _print(what: str, figures: dict[str, Any]) -> None:
     line = {"benchmark": "studio", "base": "mini", "what": what, **figures}
-    print(json.dumps(line | {"threads": torch.get_num_threads()}), flush=True)
+    load = round(os.getloadavg()[0], 1)
+    print(
+        json.dumps(line | {"threads": torch.get_num_threads(), "load": load}),
+        flush=True,
+    )
 
 
 def _served(studio: Studio) -> tuple[str, list[float]]:
