@@ -35,6 +35,7 @@ from mos_runtime.files import read_whole, write_atomically
 MOST_PICTURES: Final = 200
 _MOST_CAPTION_BYTES: Final = 64 * 2**10
 _MOST_CAPTION: Final = 2_000
+_GRIDS: Final = 6
 _OPTIONS: Final = "options.json"
 _RESULT: Final = "result.json"
 
@@ -244,6 +245,7 @@ class Project:
             assignments=options.further,
             resume=resume,
             preview_every=options.preview_every,
+            previews=_GRIDS,
         )
 
     def result(self) -> dict[str, Any] | None:

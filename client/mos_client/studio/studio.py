@@ -15,9 +15,8 @@ first needed, and kept.
 
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mos_client.store.home import SiteHome
 from mos_client.studio.concepts import (
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
     from mos_model.bases.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
     from mos_model.sampling import RegionalPipeline
-
-_GRIDS: Final = 6
-"""Preview grids of a tuning run where its request does not say how often."""
 
 
 class Studio:
@@ -251,9 +247,6 @@ class Studio:
             )
         with self._using:
             run = self.check(request)
-            if request.preview_every is None:
-                every = max(1, run.settings.steps // _GRIDS)
-                request = replace(request, preview_every=every)
             return tuned(run, request, self.load(), callbacks)
 
     def share(self, name: str) -> Mapping[str, Any]:

@@ -67,7 +67,10 @@ class TuneRequest:
     """Continue from the checkpoint in `work_dir`."""
 
     preview_every: int | None = None
-    """Steps from one grid to the next; None draws none."""
+    """Steps from one grid to the next."""
+
+    previews: int = 0
+    """How many grids are drawn where `preview_every` is None."""
 
     compare: bool = True
     """Whether samples are compared with the pictures."""
@@ -131,7 +134,6 @@ def checked(
         ProtocolError: the licence cannot be recorded.
         TuningError: settings that cannot be, or a class word that the base lacks.
     """
-    _previews(request, SILENT)  # refuses a count of steps below 1
     terms = ConceptTerms.of(
         request.data,
         concept=request.name,
@@ -141,6 +143,7 @@ def checked(
     settings = TuneSettings.for_base(outline, request.assignments, **request.settings)
     passes = settings.accumulate * (1 if processes is None else processes.count)
     settings = replace(settings, accumulate=passes)
+    _previews(request, settings, SILENT)  # refuses a count of steps below 1
     flight = preflight(request.data, outline, terms, settings)
     return CheckedRun(flight, terms, settings, outline)
 
@@ -186,7 +189,7 @@ def tuned(
             work_dir=request.work_dir,
             resume=request.resume,
             on_progress=callbacks.on_progress,
-            previews=_previews(request, callbacks),
+            previews=_previews(request, run.settings, callbacks),
             processes=processes,
         ),
     )
@@ -212,8 +215,13 @@ def _class_word(run: CheckedRun, base: Base, callbacks: TuneCallbacks) -> str:
     return word
 
 
-def _previews(request: TuneRequest, callbacks: TuneCallbacks) -> Previews | None:
-    if request.preview_every is None or request.work_dir is None:
+def _previews(
+    request: TuneRequest, settings: TuneSettings, callbacks: TuneCallbacks
+) -> Previews | None:
+    every = request.preview_every
+    if every is None and request.previews:
+        every = max(1, settings.steps // request.previews)
+    if every is None or request.work_dir is None:
         return None
     write = preview_writer(request.work_dir / PREVIEWS)
 
@@ -221,7 +229,7 @@ def _previews(request: TuneRequest, callbacks: TuneCallbacks) -> Previews | None
         write(step, sheet)
         callbacks.on_preview(step)
 
-    return Previews(request.preview_every, show)
+    return Previews(every, show)
 
 
 def _write(request: TuneRequest, content: bytes) -> None:
