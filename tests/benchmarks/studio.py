@@ -5,25 +5,30 @@
 Three JSON lines. `first_picture`: seconds from opening the page until its picture of
 two regions is shown, with the base's own settings; `cold` the base is not loaded when
 the page is opened, `loaded` it is. `preview`: seconds from the end of the step that a
-preview shows until the page has it on the screen. `overhead`: what previews at the
-studio's own pace add to the seconds of sampling, in turns with orders that have none;
-the page is open and watches both.
+preview shows until the page has it on the screen. `overhead`: the seconds that the
+sampling thread spends on previews at the studio's own pace, as a share of all its
+others; and the seconds of a picture with previews and, in turns, without.
+
+`load` is the machine's in the last minute, this benchmark's own part included: times
+mean little where it is far above the number of cores.
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
+from mos_client.sampling import SamplingStep
 from mos_client.studio import Studio
 from mos_client.studio.app import studio_app
+from mos_client.studio.job import Job
 from mos_client.studio.order import Order
 from mos_client.studio.worker import Worker
 from mos_model.sampling.sampler import Sampler
@@ -58,30 +63,66 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         studio = Studio(home_with_release(Path(folder), "mini", CONCEPTS).folder)
-        address, spent = _served(studio)
+        worker = Watched(studio)
+        address = _served(studio, worker)
         _print("first_picture", _first_pictures(browser, address, options.turns))
         visit = _opened(browser, address)
-        _print("preview", _latencies(visit, options.turns))
-        _print("overhead", _overhead(visit, spent, options.turns))
+        _print("preview", _latencies(visit, worker, options.turns))
+        _print("overhead", _overhead(visit, worker, options.turns))
+        worker.close()
 
 
 def _print(what: str, figures: dict[str, Any]) -> None:
     line = {"benchmark": "studio", "base": "mini", "what": what, **figures}
-    print(json.dumps(line | {"threads": torch.get_num_threads()}), flush=True)
+    load = round(os.getloadavg()[0], 1)
+    print(
+        json.dumps(line | {"threads": torch.get_num_threads(), "load": load}),
+        flush=True,
+    )
 
 
-def _served(studio: Studio) -> tuple[str, list[float]]:
-    """Serve the page from a thread; its address, and the seconds of each drawing."""
-    ready, found, spent = threading.Event(), list[Keys](), list[float]()
-    draw = studio.draw
+class Watched(Worker):
+    """The studio's worker, with a clock at its steps."""
 
-    def timed(*given: Any) -> Any:
-        start = time.perf_counter()
-        result = draw(*given)
-        spent.append(time.perf_counter() - start)
-        return result
+    def __init__(self, studio: Studio) -> None:
+        """See `Worker`."""
+        super().__init__(studio)
+        self.ends: list[float] = []
+        """Unix times of the steps that were previewed."""
 
-    studio.draw = timed  # type: ignore[assignment,method-assign]
+        self.previews = self.drawing = 0.0
+        """Seconds, of previews and of all, since `begin`."""
+
+        draw, decoded = studio.draw, Sampler.decoded
+
+        def timed_draw(*given: Any) -> Any:
+            start = time.perf_counter()
+            result = draw(*given)
+            self.drawing += time.perf_counter() - start
+            return result
+
+        def timed_decoded(sampler: Sampler, latents: torch.Tensor) -> Any:
+            self.ends.append(time.time())
+            self._begun = time.perf_counter()
+            return decoded(sampler, latents)
+
+        studio.draw = timed_draw  # type: ignore[assignment,method-assign]
+        Sampler.decoded = timed_decoded  # type: ignore[assignment,method-assign]
+
+    def begin(self) -> None:
+        """Forget what was measured."""
+        self.ends.clear()
+        self.previews = self.drawing = 0.0
+
+    def _progress(self, job: Job, now: SamplingStep) -> None:
+        super()._progress(job, now)
+        if now.previews:
+            self.previews += time.perf_counter() - self._begun
+
+
+def _served(studio: Studio, worker: Worker) -> str:
+    """Serve the page from a thread; its address."""
+    ready, found = threading.Event(), list[Keys]()
 
     def tell(keys: Keys) -> None:
         found.append(keys)
@@ -90,14 +131,14 @@ def _served(studio: Studio) -> tuple[str, list[float]]:
     def run() -> None:
         serve(
             Page("Studio", "mos-client studio", "127.0.0.1", 0),
-            lambda keys: studio_app(studio, keys, worker=Worker(studio)),
+            lambda keys: studio_app(studio, keys, worker=worker),
             lock=studio.home.studio / ".lock",
             ready=tell,
         )
 
     threading.Thread(target=run, daemon=True).start()
     ready.wait()
-    return found[0].address, spent
+    return found[0].address
 
 
 def _opened(browser: Any, address: str) -> Visit:
@@ -136,26 +177,16 @@ def _first_picture(browser: Any, address: str) -> tuple[float, float]:
     return opened, seconds
 
 
-def _latencies(visit: Visit, turns: int) -> dict[str, Any]:
+def _latencies(visit: Visit, worker: Watched, turns: int) -> dict[str, Any]:
     visit.page.evaluate(NOTE_PREVIEWS)
-    decoded, seconds, made = Sampler.decoded, list[float](), 0
-    ends: list[float] = []
-
-    def noted(self: Sampler, latents: torch.Tensor) -> Any:
-        ends.append(time.time())
-        return decoded(self, latents)
-
-    Sampler.decoded = noted  # type: ignore[method-assign]
-    try:
-        for _ in range(turns):
-            ends.clear()
-            visit.page.evaluate("() => { window.previews.length = 0; }")
-            _ordered(visit, PREVIEW_EVERY)
-            made += len(ends)
-            for step, shown in visit.page.evaluate("window.previews"):
-                seconds.append(shown / 1000 - ends[step // PREVIEW_EVERY - 1])
-    finally:
-        Sampler.decoded = decoded  # type: ignore[method-assign]
+    seconds, made = list[float](), 0
+    for _ in range(turns):
+        worker.begin()
+        visit.page.evaluate("() => { window.previews.length = 0; }")
+        _ordered(visit, PREVIEW_EVERY)
+        made += len(worker.ends)
+        for step, shown in visit.page.evaluate("window.previews"):
+            seconds.append(shown / 1000 - worker.ends[step // PREVIEW_EVERY - 1])
     return {
         "seconds": {
             "median": round(statistics.median(seconds), 3),
@@ -167,17 +198,23 @@ def _latencies(visit: Visit, turns: int) -> dict[str, Any]:
     }
 
 
-def _overhead(visit: Visit, spent: Sequence[float], turns: int) -> dict[str, Any]:
+def _overhead(visit: Visit, worker: Watched, turns: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"with": [], "without": []}
+    shares: list[float] = []
     for turn in range(turns):
         pairs = [("with", PREVIEW_EVERY), ("without", NEVER)]
         for kind, every in pairs if turn % 2 else reversed(pairs):
+            worker.begin()
             _ordered(visit, every)
-            times[kind].append(spent[-1])
-    seconds = {kind: statistics.median(found) for kind, found in times.items()}
+            times[kind].append(worker.drawing)
+            if worker.previews:
+                shares.append(worker.previews / (worker.drawing - worker.previews))
     return {
-        "seconds": {kind: round(found, 3) for kind, found in seconds.items()},
-        "share": round(seconds["with"] / seconds["without"] - 1, 3),
+        "share": round(statistics.median(shares), 3),
+        "most": round(max(shares), 3),
+        "seconds": {
+            k: round(statistics.median(found), 3) for k, found in times.items()
+        },
         "steps": int(visit.page.input_value("#set-steps")),
         "every": PREVIEW_EVERY,
         "turns": turns,

@@ -78,7 +78,7 @@ def _studio(browser: Any, home: Path, pictures: list[Path], out: Path) -> None:
         visit.page.wait_for_selector("#page-releases article, #page-releases .card")
         _keep(visit.page, out / "studio-releases.webp")
         phone = _opened(browser, server.address, NARROW)
-        phone.page.click("#gallery button >> nth=0")
+        phone.page.click("#gallery button >> nth=1")
         phone.page.click("#use-layout")
         phone.page.wait_for_selector("#regions .pick >> nth=2")
         names = ("draw", "tune", "releases")

@@ -16,7 +16,7 @@ first needed, and kept.
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mos_client.store.home import SiteHome
 from mos_client.studio.concepts import (
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from mos_model.bases.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
     from mos_model.sampling import RegionalPipeline
+
+_PREVIEW_SHARE: Final = 0.1
 
 
 class Studio:
@@ -141,7 +143,8 @@ class Studio:
             images: How many.
             settings: Steps, guidance and so on; see `SamplingSettings`.
             out: PNG file to write, -2, -3 .. for more; None writes nothing.
-            preview_every: Steps between previews in `callback`'s argument.
+            preview_every: Steps between previews in `callback`'s argument, at least;
+                they take a tenth of the time of sampling at most.
             callback: See `mos_client.sampling.sample`; what it raises ends the run.
 
         Raises:
@@ -164,6 +167,7 @@ class Studio:
             settings=cast(Given, dict(settings or {})),
             out=out,
             preview_every=preview_every,
+            preview_share=_PREVIEW_SHARE,
             device=self._device,
             precision=self._precision,
             home=self.home.folder,
