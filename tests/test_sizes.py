@@ -23,6 +23,14 @@ def functions() -> Iterator[tuple[Path, Function]]:
             yield path, function
 
 
+def test_every_package_is_measured() -> None:
+    measured = {path.parent.name for path in product_modules()}
+    assert measured >= {
+        *("mos_client", "mos_server", "mos_protocol", "mos_lab", "mos_zoo"),
+        *("mos_model", "mos_pages", "mos_runtime"),
+    }
+
+
 def test_no_folder_has_more_than_fifteen_modules() -> None:
     counts = Counter(path.parent for path in python_modules())
     assert {str(f): n for f, n in counts.items() if n > MODULES_IN_A_FOLDER} == {}

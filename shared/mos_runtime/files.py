@@ -8,6 +8,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import platformdirs
+
 from mos_runtime.errors import StorageError
 
 _MOST_PREFIX = 50
@@ -47,6 +49,12 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+
+
+def data_folder(variable: str, name: str) -> Path:
+    """Where `$variable` points, else the folder `name` among the user's data."""
+    chosen = os.environ.get(variable)
+    return Path(chosen) if chosen else platformdirs.user_data_path("mix-of-show") / name
 
 
 def private_folder(folder: Path, *, ours: bool) -> None:

@@ -34,7 +34,15 @@ def attack(
         content = mutated(source)
         (data / "concept.toml").write_bytes(content)
         code = type_in(
-            app, *words, "--base", base, "--check", "--json", "--class-word", "dog"
+            app,
+            *words,
+            "--base",
+            base,
+            "--check",
+            "--json",
+            "--class-word",
+            "dog",
+            "--force",
         )
         shown = capsys.readouterr()
         case = (number, content[:200], shown.err[-500:])

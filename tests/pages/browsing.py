@@ -89,3 +89,24 @@ def serious_faults(page: Any) -> list[tuple[str, list[Any]]]:
 def width_of(page: Any) -> int:
     """How wide the page is laid out; wider than the window, it scrolls sideways."""
     return int(page.evaluate("document.documentElement.scrollWidth"))
+
+
+CUT_OFF = """() => {
+  const sideways = (one) => one.closest(".scroll, .gallery, .tools, svg, textarea");
+  const beyond = (one) => one.getBoundingClientRect().right > innerWidth + 1;
+  const scrolls = (one) =>
+    one.scrollWidth > one.clientWidth + 1 &&
+    /auto|scroll/.test(getComputedStyle(one).overflowX);
+  return [...document.querySelectorAll("body *")]
+    .filter((one) => one.checkVisibility() && !sideways(one))
+    .filter((one) => beyond(one) || scrolls(one))
+    .map((one) => one.id || one.className || one.tagName);
+}"""
+
+
+def cut_off(page: Any) -> list[str]:
+    """What reaches beyond the window, or hides a part of itself at the right.
+
+    Tables, the gallery and the tools may be scrolled sideways.
+    """
+    return list(page.evaluate(CUT_OFF))

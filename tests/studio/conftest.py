@@ -93,8 +93,9 @@ class Visit:
         self.page.wait_for_selector("#shown:not([hidden])", timeout=90_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Of one module: there is no second one while it runs, nor an event loop."""
     with chromium() as started:
         yield started
 
@@ -106,7 +107,7 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(browser: Any, shared_home: Path) -> Iterator[Server]:
+def server(shared_home: Path) -> Iterator[Server]:
     running = Server(shared_home)
     running.start()
     yield running

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.pages.browsing import cut_off
 from tests.studio.conftest import Server, Visit
 
 LEFT = ((0.05, 0.05), (0.45, 0.95))
@@ -192,6 +193,10 @@ def test_touch_draws_a_region_on_a_phone(
     left, top, right, bottom = box_of(own)
     assert right - left > 0.3
     assert bottom - top > 0.6
+    own.fill("#region-prompt", "a photo of <rex> on the beach in the evening sun")
+    own.click("#sample")
+    page.sampled()
+    assert cut_off(own) == []
 
 
 def until(own: Any, id_: str, *, back: bool = False) -> None:

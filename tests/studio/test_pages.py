@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from mos_client.studio import Studio
+from mos_client.studio.order import Order
+from tests.client.studio.conftest import LAYOUT
 from tests.client.studio.test_http import png_header
-from tests.pages.browsing import serious_faults, width_of
+from tests.pages.browsing import cut_off, serious_faults, width_of
 from tests.studio.conftest import Server, Visit
 from tests.studio.test_drawing import LEFT
+from tests.support.bases import save_tiny_sd
 from tests.support.homes import home_with_release
 
 TABS = ("draw", "tune", "releases")
@@ -25,11 +29,13 @@ def test_no_page_has_a_serious_fault_of_access_or_is_too_wide(
     page = visit(width, 900, color_scheme=scheme).open(server.address)
     own = page.page
     own.click("[data-concept='north/rex']")
+    own.fill("#region-prompt", "a photo of <rex> on the beach in the evening sun")
     for tab in TABS:
         own.click(f"#tab-{tab}")
         own.wait_for_selector(f"#page-{tab} >> :visible >> nth=3")
         assert serious_faults(own) == [], tab
         assert width_of(own) <= width, tab
+        assert cut_off(own) == [], tab
 
 
 def test_wrong_token_is_named_in_the_page(
@@ -73,6 +79,24 @@ def test_layout_that_is_none_is_refused_and_the_drawing_stays(page: Visit) -> No
         own.click("#open-file")
     chooser.value.set_files([{**file, "buffer": json.dumps(layout).encode()}])
     own.wait_for_selector("#banner:has-text('names no uploaded picture')")
+    assert page.regions() == 1
+
+
+def test_picture_of_another_base_is_named_and_the_drawing_stays(
+    page: Visit, tmp_path: Path
+) -> None:
+    other = str(save_tiny_sd(tmp_path / "other"))
+    home = home_with_release(tmp_path / "site", other)
+    picture = tmp_path / "other.png"
+    Studio(home.folder, base=other).draw(Order(LAYOUT, settings={"steps": 1}), picture)
+    own = page.page
+    own.click("#tool-box")
+    page.drag(*LEFT)
+    own.click("summary:has-text('Layouts and reference')")
+    with own.expect_file_chooser() as chooser:
+        own.click("#open-file")
+    chooser.value.set_files([str(picture)])
+    own.wait_for_selector("#banner:has-text('the picture was made for base')")
     assert page.regions() == 1
 
 

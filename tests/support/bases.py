@@ -10,6 +10,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TOKENS = 24
@@ -44,6 +45,24 @@ def save_tiny_sd(folder: Path, *, seed: int = 0, prediction: str = "epsilon") ->
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def spell_as_on_the_hub(base: Path) -> Path:
+    """Spell a base's text encoders as transformers 4: `text_model.`, position ids.
+
+    transformers 5 reads both spellings, 4 this one alone.
+    """
+    for folder in base.glob("text_encoder*"):
+        path = folder / "model.safetensors"
+        named = {
+            key if key.startswith("text_projection") else f"text_model.{key}": tensor
+            for key, tensor in load_file(path).items()
+            if not key.startswith("text_model.")
+        }
+        if len(named) > 1:
+            named["text_model.embeddings.position_ids"] = torch.arange(TOKENS)[None]
+            save_file(named, path, {"format": "pt"})
+    return base
 
 
 def save_tokenizer(folder: Path, *, tokens: int = TOKENS) -> CLIPTokenizer:

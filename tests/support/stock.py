@@ -6,7 +6,8 @@ Run as a program, this file draws one picture for every line of JSON on its inpu
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import venv
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,15 +60,39 @@ class Stock:
 
 
 @contextmanager
-def stock_diffusers(folder: Path) -> Iterator[Stock]:
+def stock_diffusers(
+    folder: Path, python: Path | str = sys.executable
+) -> Iterator[Stock]:
     """Start the process; `-I` keeps this project's folders off its path."""
-    command = [sys.executable, "-I", __file__]
+    command = [str(python), "-I", __file__]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         yield Stock(process, folder)
         assert process.stdin is not None
         process.stdin.close()
+
+
+TRANSFORMERS_4 = (
+    *("transformers==4.57.6", "huggingface_hub==0.36.0", "tokenizers==0.22.1"),
+    *("diffusers==0.35.2", "peft==0.17.1"),
+)
+"""What people who have not moved to transformers 5 have; torch is the installed one."""
+
+
+def python_with(folder: Path, packages: Sequence[str]) -> Path | None:
+    """A Python in which these packages stand before the installed ones.
+
+    None where they cannot be fetched.
+    """
+    venv.create(folder, with_pip=True)
+    (own,) = folder.glob("lib/python*/site-packages")
+    paths = [path for path in sys.path if path.endswith("site-packages")]
+    (own / "installed.pth").write_text("\n".join(paths))
+    python = folder / "bin" / "python"
+    command = [str(python), "-m", "pip", "install", "-q", "--no-deps", *packages]
+    done = subprocess.run(command, check=False, capture_output=True)
+    return python if done.returncode == 0 else None
 
 
 def _draw(job: Mapping[str, Any]) -> None:

@@ -93,17 +93,17 @@ class Policy:
 def _policy(told: Mapping[str, Any]) -> Policy:
     unknown = sorted(set(told) - _KEYS)
     if unknown:
-        raise ValueError(f"[tune] has no {unknown[0]!r}; there are {sorted(_KEYS)}")
+        raise ValueError(f"[tune] has no {unknown[0]!r:.80}; there are {sorted(_KEYS)}")
     steps, data = told["max_steps"], told.get("data", {})
     hours, bases = str(told.get("hours", "0-24")), told.get("bases", ["mini"])
     match = _HOURS.fullmatch(hours)
     if match is None or match[1] == match[2]:
-        raise ValueError(f"hours {hours!r}: write them as 22-6")
+        raise ValueError(f"hours {hours!r:.80}: write them as 22-6")
     if type(steps) is not int or steps < 1:
         raise ValueError("max_steps: a number above 0 is needed")
     odd = [name for name in data if not is_name(name)]
     if odd:
-        raise ValueError(f"[tune.data] {odd[0]!r} is not a concept's name")
+        raise ValueError(f"[tune.data] {odd[0]!r:.80} is not a concept's name")
     if not isinstance(bases, list) or not all(isinstance(one, str) for one in bases):
         raise ValueError('bases: a list of names, as ["mini"], is needed')
     return Policy(

@@ -73,7 +73,7 @@ def read_concept_file(folder: Path) -> ConceptFile:
     for key in found:
         if key not in known:
             raise DataError(
-                f"{path.name}: unknown key {key!r}; known: {', '.join(known)}"
+                f"{path.name}: unknown key {key!r:.80}; known: {', '.join(known)}"
             )
     return ConceptFile(
         **{key: _text(found, key) for key in known[:-1] if key in found},

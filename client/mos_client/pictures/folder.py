@@ -25,10 +25,13 @@ from mos_client.pictures.captions import read_caption, read_table
 from mos_client.pictures.concept_file import read_concept_file, tune_options
 from mos_client.pictures.duplicates import near_duplicates
 from mos_client.pictures.listing import Listing, list_folder
-from mos_client.pictures.notes import FileNote
+from mos_client.pictures.notes import FileNote, plain
 from mos_client.pictures.opening import open_picture
 from mos_model.errors import DataError
 from mos_model.masks import check_share, looks_like_mask, read_mask
+
+_REASONS_TOLD = 3
+_NAMES_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,15 @@ class Folder:
     """What is used and had better be looked at."""
 
     def why_empty(self) -> str:
-        """What to say where no picture can be used."""
-        notes = [str(note) for note in (*self.refused, *self.remarks)]
-        return f"no usable picture: {'; '.join(notes) or 'it is empty'}"
+        """What to say where no picture can be used: the commonest reasons."""
+        files: dict[str, list[str]] = {}
+        for note in (*self.refused, *self.remarks):
+            files.setdefault(note.reason, []).append(note.file)
+        reasons = sorted(files, key=lambda reason: -len(files[reason]))
+        told = [plain(f"{_some(files[one])}: {one}") for one in reasons[:_REASONS_TOLD]]
+        if more := sum(len(files[one]) for one in reasons[_REASONS_TOLD:]):
+            told.append(f"{more} more; `tune --check --json` lists all")
+        return f"no usable picture: {'; '.join(told) or 'it is empty'}"
 
 
 def read_folder(folder: Path, *, min_side: int) -> Folder:
@@ -231,3 +240,10 @@ def _about_folder(path: Path) -> FileNote:
 def _pixels(image: Image.Image) -> str:
     """What two pictures with equal pixels share."""
     return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
+
+
+def _some(names: Sequence[str]) -> str:
+    """`a.png, b.png and 7 more`."""
+    shown = ", ".join(names[:_NAMES_TOLD])
+    rest = len(names) - _NAMES_TOLD
+    return f"{shown} and {rest} more" if rest > 0 else shown

@@ -75,6 +75,10 @@ class SampleRequest:
     preview_every: int | None = None
     """Steps between previews; None is without."""
 
+    preview_share: float | None = None
+    """Seconds of previews for each second of sampling at most; fewer are made then.
+    None is without a bound."""
+
     device: str = "auto"
     precision: str = "auto"
     offload: bool = False

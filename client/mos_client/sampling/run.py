@@ -5,6 +5,7 @@ pictures of the finished batches and no half-written file; notes on the exceptio
 their files.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 from PIL import Image
 
+from mos_client.sampling.pace import PreviewPace
 from mos_client.sampling.plan import SamplingPlan, plan
 from mos_client.sampling.request import SampleRequest
 from mos_model.bases.base import Base, load_base
@@ -33,8 +35,8 @@ class SamplingStep:
     """Steps of all batches."""
 
     previews: tuple[Image.Image, ...] = ()
-    """The pictures of the batch as they are now, noise and all; empty but every
-    `preview_every` steps."""
+    """The pictures of the batch as they are now, noise and all; empty but where a
+    preview is due (see `SampleRequest`)."""
 
     paths: tuple[Path, ...] = ()
     """Files written so far."""
@@ -103,13 +105,17 @@ class _Run:
         given: dict[str, Any] = {"seeds": planned.seeds, "batch_size": request.batch}
         batches = self._sampler.batches(planned.layouts, **given)
         self._steps = batches * planned.settings.steps
+        pace = PreviewPace(request.preview_every, request.preview_share)
 
         def on_step(pipe: Any, step: int, timestep: Any, tensors: Any) -> Any:
             self._step += 1
             self._steps = batches * pipe.num_timesteps
-            due = request.preview_every and (step + 1) % request.preview_every == 0
-            latents = tensors["latents"]
-            self._tell(tuple(self._sampler.decoded(latents)) if due else ())
+            begun = time.monotonic()
+            if pace.due(step + 1, begun):
+                self._tell(tuple(self._sampler.decoded(tensors["latents"])))
+                pace.shown(begun, time.monotonic())
+            else:
+                self._tell()
             return tensors
 
         drawn = self._sampler.in_batches(

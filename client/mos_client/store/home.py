@@ -24,7 +24,6 @@ HOME/
     studio/           pictures, layouts and uploads of `mos-client studio`
 """
 
-import os
 import platform
 import re
 from collections.abc import Iterable
@@ -33,7 +32,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import platformdirs
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -46,7 +44,7 @@ from mos_client.errors import IdentityError, StoreError
 from mos_model.concepts.names import checked_name
 from mos_protocol.errors import MalformedError
 from mos_protocol.signed.keys import SigningKey, VerifyKey, load_key, save_key
-from mos_runtime.files import private_folder, read_whole, write_atomically
+from mos_runtime.files import data_folder, private_folder, read_whole, write_atomically
 from mos_runtime.locking import locked
 
 HOME_VARIABLE: Final = "MOS_SITE_HOME"
@@ -59,26 +57,19 @@ class SiteHome:
     folder: Path
 
     @staticmethod
-    def default_folder() -> Path:
-        """`$MOS_SITE_HOME`, else a folder among the user's data."""
-        named = os.environ.get(HOME_VARIABLE)
-        if named:
-            return Path(named)
-        return platformdirs.user_data_path("mix-of-show") / "site"
-
-    @staticmethod
     def open(folder: Path | None = None, *, create: bool = False) -> "SiteHome":
         """A site's home; its keys are made at first use.
 
         Args:
-            folder: Where it is; `default_folder()` where None.
+            folder: Where it is; where None, `$MOS_SITE_HOME` or a folder among the
+                user's data.
             create: Make it where it is not there yet.
 
         Raises:
             IdentityError: it is not there and not to be made.
             StorageError: it cannot be written, or others may enter it.
         """
-        home = SiteHome(folder or SiteHome.default_folder())
+        home = SiteHome(folder or data_folder(HOME_VARIABLE, "site"))
         if home._complete():
             private_folder(home.folder, ours=True)
             return home

@@ -1,18 +1,14 @@
 """The model that a site samples from: a release, or concepts added up."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mos_model.errors import LayoutError
 
 if TYPE_CHECKING:
     from mos_model.concepts.concept import FusedModel
-
-_MAX_MODEL_BYTES: Final = 4 * 2**30
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,25 +57,20 @@ def open_model(
     Raises:
         MosError: both are given, or one is missing, malformed or not as signed.
     """
-    from mos_model.concepts.applying import added_up
-    from mos_model.concepts.concept import Concept, FusedModel
+    from mos_model.concepts.model_files import concepts_of, model_bytes, release_of
     from mos_model.errors import ConceptError
 
     if release is not None and concepts:
         raise LayoutError("--release and --concept: give one of them, not both")
     if release is not None:
         path, content, origin, warnings = _release(release, home)
-        model = _opened(FusedModel.from_bytes, path, content)
-        return OpenedModel(model, origin, warnings)
+        return OpenedModel(release_of(path, content), origin, warnings)
     if not concepts:
         return OpenedModel(None, {})
-    contents = [_content(path) for path in concepts]
-    opened = [
-        _opened(Concept.from_bytes, path, content)
-        for path, content in zip(concepts, contents, strict=True)
-    ]
+    contents = [(path, model_bytes(path)) for path in concepts]
     try:
-        return OpenedModel(added_up(opened), _digests(contents))
+        model = concepts_of(contents)
+        return OpenedModel(model, _digests([content for _, content in contents]))
     except ConceptError as error:
         raise ConceptError(f"--concept: {error}") from error
 
@@ -88,8 +79,10 @@ def _release(
     release: str, home: Path | None
 ) -> tuple[Path, bytes, Mapping[str, Any], tuple[str, ...]]:
     """File, content, origin, and what speaks against using it."""
+    from mos_model.concepts.model_files import model_bytes
+
     if release != "newest" and not release.isdigit():
-        content = _content(Path(release))
+        content = model_bytes(Path(release))
         return Path(release), content, _digests([content]), ()
     from mos_client.store.home import SiteHome
     from mos_client.store.releases import ReleaseStore
@@ -105,18 +98,3 @@ def _digests(contents: Sequence[bytes]) -> Mapping[str, Any]:
     import hashlib
 
     return {"sha256": [hashlib.sha256(content).hexdigest() for content in contents]}
-
-
-def _opened(reader: Callable[[bytes], T], path: Path, content: bytes) -> T:
-    from mos_model.errors import ConceptError
-
-    try:
-        return reader(content)
-    except ConceptError as error:
-        raise ConceptError(f"{path}: {error}") from error
-
-
-def _content(path: Path) -> bytes:
-    from mos_runtime.files import read_whole
-
-    return read_whole(path, what="a model", max_bytes=_MAX_MODEL_BYTES)

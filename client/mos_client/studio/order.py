@@ -44,7 +44,7 @@ class Order:
     """As `SamplingSettings`; what is absent is the base's own."""
 
     preview_every: int = 4
-    """Steps between previews."""
+    """Steps between previews, at least."""
 
     @staticmethod
     def from_json(entries: Any) -> "Order":

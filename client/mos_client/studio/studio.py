@@ -14,7 +14,7 @@ The base is loaded once, at the first picture, and kept. A home is opened and no
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mos_client.store.home import SiteHome
 from mos_client.studio.concepts import (
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from mos_model.bases.base import Base
     from mos_model.bases.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
+
+_PREVIEW_SHARE: Final = 0.1
 
 
 class Studio:
@@ -132,7 +134,8 @@ class Studio:
             images: How many.
             settings: Steps, guidance and so on; see `SamplingSettings`.
             out: PNG file to write, -2, -3 .. for more; None writes nothing.
-            preview_every: Steps between previews in `callback`'s argument.
+            preview_every: Steps between previews in `callback`'s argument, at least;
+                they take a tenth of the time of sampling at most.
             callback: See `mos_client.sampling.sample`; what it raises ends the run.
 
         Raises:
@@ -154,6 +157,7 @@ class Studio:
             settings=cast(Given, dict(settings or {})),
             out=out,
             preview_every=preview_every,
+            preview_share=_PREVIEW_SHARE,
             device=self._device,
             precision=self._precision,
             home=self.home.folder,

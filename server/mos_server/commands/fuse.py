@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mos_runtime.console import ForceOption, console, print_json, progress
-from mos_runtime.files import read_whole, write_atomically
+from mos_runtime.files import data_folder, read_whole, write_atomically
 from mos_runtime.outputs import output_file
 from mos_server.commands.options import DeviceOption, HomeOption, JsonOption
 from mos_server.errors import FusionError
@@ -136,10 +136,10 @@ def _checked_inputs(inputs: str | None) -> str | None:
 
 def _site_keys(home: Path | None) -> "dict[str, KnownSite]":
     """The sites of the centre on this machine, none where there is no centre."""
-    from mos_server.registry.home import CentreHome
+    from mos_server.registry.home import HOME_VARIABLE, CentreHome
     from mos_server.registry.registry import Registry
 
-    folder = home or CentreHome.default_folder()
+    folder = home or data_folder(HOME_VARIABLE, "centre")
     if home is None and not CentreHome(folder).signing_key_path.is_file():
         return {}
     return Registry(CentreHome.open(folder)).membership.known()

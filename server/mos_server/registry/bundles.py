@@ -165,17 +165,7 @@ class Bundles:
                 .where(LeftOutRow.reason != RELEASED)
                 .order_by(LeftOutRow.number)
             )
-            return tuple(
-                LeftOutRecord(
-                    site=row.bundle.site.name,
-                    concept=row.bundle.concept,
-                    digest=row.digest,
-                    reason=row.reason,
-                    text=row.text,
-                    decided=row.decided,
-                )
-                for row in rows
-            )
+            return tuple(LeftOutRecord.of(row) for row in rows)
 
     def news_for(self, key_id: str) -> tuple[Verdict, ...]:
         """On bundles left out, or released from quarantine, until `note_told`."""

@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 from mos_protocol.signed.keys import SigningKey, load_key, save_key
-from mos_runtime.files import private_folder, read_whole
+from mos_runtime.files import data_folder, private_folder, read_whole
 from mos_runtime.locking import locked
 from mos_server.errors import CentreError
 
@@ -38,26 +36,19 @@ class CentreHome:
     folder: Path
 
     @staticmethod
-    def default_folder() -> Path:
-        """`$MOS_CENTRE_HOME`, else a folder among the user's data."""
-        named = os.environ.get(HOME_VARIABLE)
-        if named:
-            return Path(named)
-        return platformdirs.user_data_path("mix-of-show") / "centre"
-
-    @staticmethod
     def open(folder: Path | None = None, *, create: bool = False) -> "CentreHome":
         """A centre's home; its signing key is made at first use.
 
         Args:
-            folder: Where it is; `default_folder()` where None.
+            folder: Where it is; where None, `$MOS_CENTRE_HOME` or a folder among the
+                user's data.
             create: Make it where it is not there yet.
 
         Raises:
             CentreError: it is not there and not to be made.
             StorageError: it cannot be written, or others may enter it.
         """
-        home = CentreHome(folder or CentreHome.default_folder())
+        home = CentreHome(folder or data_folder(HOME_VARIABLE, "centre"))
         if home.signing_key_path.is_file():
             private_folder(home.folder, ours=True)
             return home

@@ -36,7 +36,7 @@ class Quarantine:
     def held(self) -> tuple[LeftOutRecord, ...]:
         """Every bundle in quarantine, oldest first."""
         with self._database.reading() as session:
-            return tuple(_record(row) for row in _held(session))
+            return tuple(LeftOutRecord.of(row) for row in _held(session))
 
     def named(self, name: str) -> LeftOutRecord:
         """The one of a name: `SITE/CONCEPT`, or the beginning of its digest.
@@ -45,7 +45,7 @@ class Quarantine:
             RegistryError: none, or several, are in quarantine under that name.
         """
         with self._database.reading() as session:
-            return _record(_named(session, name))
+            return LeftOutRecord.of(_named(session, name))
 
     def release(self, name: str, *, now: int | None = None) -> LeftOutRecord:
         """Fuse it again, and never hold it again.
@@ -109,15 +109,4 @@ def _named(session: Session, name: str) -> LeftOutRow:
 def _decided(row: LeftOutRow, reason: str, text: str, now: int | None) -> LeftOutRecord:
     row.reason, row.text, row.told = reason, text, False
     row.decided = int(time.time()) if now is None else now
-    return _record(row)
-
-
-def _record(row: LeftOutRow) -> LeftOutRecord:
-    return LeftOutRecord(
-        site=row.bundle.site.name,
-        concept=row.bundle.concept,
-        digest=row.digest,
-        reason=row.reason,
-        text=row.text,
-        decided=row.decided,
-    )
+    return LeftOutRecord.of(row)

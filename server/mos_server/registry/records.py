@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mos_protocol.signed.keys import VerifyKey
 from mos_server.registry.sites.quotas import Quota
+from mos_server.registry.storage.tables import LeftOutRow
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,18 @@ class LeftOutRecord:
     text: str
     decided: int
     """Unix time, seconds."""
+
+    @staticmethod
+    def of(row: LeftOutRow) -> "LeftOutRecord":
+        """A row of the database, as a plain value."""
+        return LeftOutRecord(
+            site=row.bundle.site.name,
+            concept=row.bundle.concept,
+            digest=row.digest,
+            reason=row.reason,
+            text=row.text,
+            decided=row.decided,
+        )
 
 
 @dataclass(frozen=True)

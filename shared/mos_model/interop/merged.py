@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from mos_model.bases.base import DEFAULTS_FILE, Base
 from mos_model.concepts.applying import applied, check_base
@@ -39,6 +40,7 @@ def export_merged(model: FusedModel, base: Base, folder: Path) -> None:
             ) from error
     # transformers 5 writes tokenizer.json alone; older readers want its two sources.
     for name in base.text_encoders:
+        _spell_for_transformers_4(folder / name / "model.safetensors")
         part = name.replace("text_encoder", "tokenizer")
         for file in ("vocab.json", "merges.txt"):
             source = base.folder / part / file
@@ -48,6 +50,19 @@ def export_merged(model: FusedModel, base: Base, folder: Path) -> None:
         shutil.copyfile(base.folder / DEFAULTS_FILE, folder / DEFAULTS_FILE)
     for token, concept in words_of(model).items():
         write_layers(folder, token, concept)
+
+
+def _spell_for_transformers_4(path: Path) -> None:
+    """Name a text encoder's layers `text_model....`, which all versions read.
+
+    transformers 5 writes `CLIPTextModel` without it, and 4 then takes random weights.
+    """
+    tensors = load_file(path)
+    prefix, rest = "text_model.", "text_projection."
+    if any(key.startswith(prefix) for key in tensors):
+        return
+    named = {k if k.startswith(rest) else prefix + k: t for k, t in tensors.items()}
+    save_file(named, path, {"format": "pt"})
 
 
 @torch.no_grad()

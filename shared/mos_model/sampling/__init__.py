@@ -4,6 +4,7 @@ from mos_model.layouts.layout import Control, Layout, Region
 from mos_model.layouts.layout_file import read_layout
 from mos_model.layouts.preview import contact_sheet, layout_preview, region_crop
 from mos_model.layouts.shapes import Box, Mask, Polygon
+from mos_model.sampling.pipeline import RegionalPipeline
 from mos_model.sampling.sampler import Sampler, sampling
 from mos_model.sampling.settings import SamplingSettings
 
@@ -14,6 +15,7 @@ __all__ = [
     "Mask",
     "Polygon",
     "Region",
+    "RegionalPipeline",
     "Sampler",
     "SamplingSettings",
     "contact_sheet",

@@ -50,11 +50,21 @@ def check_sampling(
         raise LayoutError(
             f"{len(layouts)} layouts and {len(seeds)} seeds; one seed each"
         )
-    if len({(layout.width, layout.height) for layout in layouts}) > 1:
-        raise LayoutError("layouts of several sizes; one batch has one size")
     for seed in seeds:
         _check_seed(seed)
     scheduler_named(settings.scheduler, outline.scheduler, steps=settings.steps)
+    return check_layouts(outline, tokenizer, layouts, settings)
+
+
+def check_layouts(
+    outline: BaseOutline,
+    tokenizer: PromptTokenizer,
+    layouts: Sequence[Layout],
+    settings: SamplingSettings,
+) -> tuple[str, ...]:
+    """The part of `check_sampling` that concerns layouts, whatever the scheduler."""
+    if len({(layout.width, layout.height) for layout in layouts}) > 1:
+        raise LayoutError("layouts of several sizes; one batch has one size")
     notes: list[str] = []
     for layout in dict.fromkeys(layouts):
         notes += _check_layout(outline, tokenizer, layout, settings)

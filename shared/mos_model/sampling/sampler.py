@@ -1,9 +1,10 @@
 """Pictures from a base with a fused model on it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -15,20 +16,14 @@ from mos_model.bases.base_outline import outline_of
 from mos_model.concepts.applying import applied, check_base
 from mos_model.concepts.concept import FusedModel
 from mos_model.layouts.layout import Layout
-from mos_model.prompts.encoder import EncodedPrompts, PromptEncoder
-from mos_model.prompts.layerwise import layerwise
-from mos_model.sampling.attention import RegionalTexts, regional_attention
+from mos_model.prompts.encoder import PromptEncoder
+from mos_model.sampling.batch import Batch, OnStepEnd
 from mos_model.sampling.checking import check_sampling
 from mos_model.sampling.control_models import ControlModels
-from mos_model.sampling.controls import controlled
-from mos_model.sampling.prompting import part_prompts
 from mos_model.sampling.schedulers import scheduler_named
 from mos_model.sampling.settings import Given, SamplingSettings
-from mos_model.sampling.shares import Shares
 
 OnStep = Callable[[], None]
-OnStepEnd = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
-"""diffusers' own `callback_on_step_end`: pipeline, step, timestep, tensors."""
 
 
 class Sampler:
@@ -89,10 +84,9 @@ class Sampler:
         Raises:
             MosError: see `checking.check_sampling`.
         """
-        for batch, own in self._prepared(layouts, seeds, batch_size, settings):
-            pictures: list[Image.Image] = batch.sample(
-                own, on_step, callback_on_step_end
-            )
+        told = _also(on_step, callback_on_step_end)
+        for run, own in self._prepared(layouts, seeds, batch_size, settings):
+            pictures: list[Image.Image] = run(told, generator=own).images
             yield pictures
 
     @torch.no_grad()
@@ -106,8 +100,8 @@ class Sampler:
     ) -> Float[Tensor, "n channels height width"]:
         """What `sample` decodes, one row a seed, float32 on the CPU."""
         drawn = [
-            batch.sample(own, output_type="latent").float().cpu()
-            for batch, own in self._prepared(layouts, seeds, batch_size, settings)
+            run(None, generator=own, output_type="latent").images.float().cpu()
+            for run, own in self._prepared(layouts, seeds, batch_size, settings)
         ]
         return torch.cat(drawn)
 
@@ -117,8 +111,8 @@ class Sampler:
         seeds: Sequence[int],
         batch_size: int,
         settings: Given,
-    ) -> Iterator[tuple["_Batch", Sequence[int]]]:
-        """Every batch and its seeds, all checked before the first."""
+    ) -> Iterator[tuple[Callable[..., Any], list[torch.Generator]]]:
+        """Every batch's run and its generators, all checked before the first."""
         chosen = SamplingSettings.of(self._base, settings)
         every = _one_each(layouts, seeds)
         check_sampling(
@@ -128,11 +122,16 @@ class Sampler:
             seeds=seeds,
             settings=chosen,
         )
+        own = self._base.pipeline.scheduler
         for first, last in _batches(every, batch_size):
-            batch = _Batch(
+            batch = Batch(
                 self._base, self._encoder, self._controls, every[first:last], chosen
             )
-            yield batch, seeds[first:last]
+            scheduler = scheduler_named(chosen.scheduler, own, steps=chosen.steps)
+            generators = [
+                torch.Generator().manual_seed(seed) for seed in seeds[first:last]
+            ]
+            yield partial(batch.run, scheduler), generators
 
     def batches(
         self,
@@ -172,119 +171,21 @@ def sampling(
     Raises:
         BaseMismatchError: the model was made for another base.
     """
+    with prepared(base, model, strength=strength) as encoder:
+        yield Sampler(base, encoder)
+
+
+@contextmanager
+def prepared(
+    base: Base, model: FusedModel | None, *, strength: float = 1.0
+) -> Iterator[PromptEncoder]:
+    """Like `sampling`, for batches: the encoder of prompts with the model's words."""
     if model is None:
-        yield Sampler(base, PromptEncoder(base, {}))
+        yield PromptEncoder(base, {})
         return
     check_base(base, model.base, "the model")
     with applied(base, model.lora, strength=strength):
-        yield Sampler(base, PromptEncoder.of(base, model))
-
-
-class _Batch:
-    """Pictures that are sampled at once: of one size, with the same control models."""
-
-    def __init__(
-        self,
-        base: Base,
-        encoder: PromptEncoder,
-        controls: ControlModels,
-        layouts: Sequence[Layout],
-        settings: SamplingSettings,
-    ) -> None:
-        self._base, self._encoder = base, encoder
-        self._layouts, self._settings = layouts, settings
-        self._models = controls.of(layouts[0])
-        self._guided = (
-            settings.guidance > 1 and base.unet.config.time_cond_proj_dim is None
-        )
-        factor = base.pipeline.vae_scale_factor
-        size = (layouts[0].height // factor, layouts[0].width // factor)
-        levels = len(base.unet.config.block_out_channels)
-        made = {
-            layout: Shares(layout, size, levels=levels)
-            for layout in dict.fromkeys(layouts)
-        }
-        self._shares = [made[layout] for layout in layouts]
-
-    def sample(
-        self,
-        seeds: Sequence[int],
-        on_step: OnStep = lambda: None,
-        callback_on_step_end: OnStepEnd | None = None,
-        output_type: Literal["pil", "latent"] = "pil",
-    ) -> Any:
-        """A list of pictures, or their latents in one tensor."""
-        first, settings = self._layouts[0], self._settings
-        prompts, rows = self._prompts()
-        encoded = self._encoder.encode(prompts)
-        tells: list[Callable[[float], None]] = []
-        with ExitStack() as stack:
-            stack.enter_context(layerwise(self._base.unet))
-            stack.enter_context(_scheduler(self._base, settings))
-            if any(layout.regions for layout in self._layouts):
-                tells.append(stack.enter_context(self._regional(encoded, rows)))
-            if first.controls:
-                tells.append(
-                    stack.enter_context(
-                        controlled(
-                            self._base, self._models, self._layouts, self._shares
-                        )
-                    )
-                )
-            output = self._base.pipeline(
-                **self._contexts(encoded, rows),
-                height=first.height,
-                width=first.width,
-                num_inference_steps=settings.steps,
-                guidance_scale=settings.guidance,
-                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-                callback_on_step_end=_calling(on_step, tells, callback_on_step_end),
-                output_type=output_type,
-            )
-        return output.images
-
-    def _prompts(self) -> tuple[list[str | None], list[list[int]]]:
-        """All prompts once, and each row's: of its context, then of its regions.
-
-        Rows of negative prompts come first, as the pipelines have them.
-        """
-        exclude = self._settings.exclude_others
-        wanted = [
-            part_prompts(layout, negative=negative, exclude_others=exclude)
-            for negative in (True, False)
-            for layout in self._layouts
-        ]
-        prompts = list(dict.fromkeys(prompt for row in wanted for prompt in row))
-        return prompts, [[prompts.index(prompt) for prompt in row] for row in wanted]
-
-    def _regional(self, encoded: EncodedPrompts, rows: Sequence[Sequence[int]]) -> Any:
-        shares = self._shares * 2
-        if not self._guided:
-            rows, shares = rows[len(self._layouts) :], self._shares
-        return regional_attention(
-            self._base.unet,
-            RegionalTexts(encoded.hidden, rows, shares),
-            lead=self._settings.lead,
-            isolation=self._settings.isolation,
-            base_ratio=self._settings.base_ratio,
-        )
-
-    def _contexts(
-        self, encoded: EncodedPrompts, rows: Sequence[Sequence[int]]
-    ) -> dict[str, Tensor]:
-        """The contexts' encodings, as the pipelines' arguments."""
-        count = len(self._layouts)
-        stacked = encoded.stacked()
-        contexts = torch.tensor([row[0] for row in rows], device=stacked.device)
-        negative, positive = contexts[:count], contexts[count:]
-        given = {
-            "prompt_embeds": stacked[positive],
-            "negative_prompt_embeds": stacked[negative],
-        }
-        if encoded.pooled is not None:
-            given["pooled_prompt_embeds"] = encoded.pooled[positive]
-            given["negative_pooled_prompt_embeds"] = encoded.pooled[negative]
-        return given
+        yield PromptEncoder.of(base, model)
 
 
 def _one_each(layouts: Layout | Sequence[Layout], seeds: Sequence[int]) -> list[Layout]:
@@ -302,31 +203,13 @@ def _batches(layouts: Sequence[Layout], batch_size: int) -> list[tuple[int, int]
     return batches
 
 
-@contextmanager
-def _scheduler(base: Base, settings: SamplingSettings) -> Iterator[None]:
-    """Let the pipeline use the settings' scheduler."""
-    kept = base.pipeline.scheduler
-    own = scheduler_named(settings.scheduler, kept, steps=settings.steps)
-    base.pipeline.scheduler = own
-    try:
-        yield
-    finally:
-        base.pipeline.scheduler = kept
-
-
-def _calling(
-    on_step: OnStep,
-    tells: Sequence[Callable[[float], None]],
-    callback_on_step_end: OnStepEnd | None,
-) -> OnStepEnd:
+def _also(on_step: OnStep, callback_on_step_end: OnStepEnd | None) -> OnStepEnd:
     def tell(
         pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]
     ) -> dict[str, Any]:
         if callback_on_step_end is not None:
             kwargs = callback_on_step_end(pipe, step, timestep, kwargs)
-        for told in tells:
-            told((step + 1) / pipe.num_timesteps)
         on_step()
-        return dict(kwargs)
+        return kwargs
 
     return tell

@@ -29,6 +29,20 @@ def test_folder_without_a_usable_picture_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path, min_side=1)
 
 
+def test_one_reason_of_many_files_is_told_once(tmp_path: Path) -> None:
+    save_pictures(tmp_path, count=12, side=16)
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no" * number)
+    (tmp_path / "notes.md").write_text("mine")
+    with pytest.raises(DataError) as told:
+        read_folder(tmp_path, min_side=64)
+    reason = str(told.value).partition("no usable picture: ")[2]
+    assert reason.startswith("0.png, 1.png, 10.png and 9 more: 16x16 pixels; at least")
+    assert reason.count("16x16 pixels") == 1
+    assert reason.endswith("`tune --check --json` lists all")
+    assert len(reason) < 500
+
+
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no usable picture: it is empty"):
         read_folder(tmp_path, min_side=1)

@@ -5,6 +5,7 @@ pictures at one seed are at most 1 of 255 apart. Stock diffusers runs in a proce
 its own.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from mos_model.bases.base import load_base
 from mos_model.bases.base_files import read_inventory
@@ -21,9 +23,10 @@ from mos_model.concepts.concept import Concept
 from mos_model.interop import export_diffusers, export_kohya, export_merged
 from mos_model.interop.exporting import DIFFUSERS_FILE, KOHYA_FILE
 from mos_model.sampling import Layout, sampling
+from tests.support.bases import save_tiny_sd, spell_as_on_the_hub
 from tests.support.concepts import random_concept
 from tests.support.families import SIDE, save_family
-from tests.support.stock import Stock, stock_diffusers
+from tests.support.stock import TRANSFORMERS_4, Stock, python_with, stock_diffusers
 
 STEPS, GUIDANCE, SEED = 4, 3.0, 3
 PROMPT, PLAIN = "a photo of a <rex> on the beach", "a photo of a cat on the beach"
@@ -31,9 +34,20 @@ PROMPT, PLAIN = "a photo of a <rex> on the beach", "a photo of a cat on the beac
 Draw = Callable[..., Image.Image]
 
 
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
-    with stock_diffusers(tmp_path_factory.mktemp("stock")) as started:
+@pytest.fixture(
+    scope="module",
+    params=["installed", pytest.param("transformers 4", marks=pytest.mark.slow)],
+)
+def process(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stock]:
+    folder, python = tmp_path_factory.mktemp("stock"), Path(sys.executable)
+    if request.param != "installed":
+        older = python_with(folder / "python", TRANSFORMERS_4)
+        if older is None:
+            pytest.skip("transformers 4 cannot be fetched")
+        python = older
+    with stock_diffusers(folder, python) as started:
         yield started
 
 
@@ -60,6 +74,13 @@ def stock(process: Stock) -> Draw:
         )
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Spelt as bases are on the hub, which all versions of transformers read."""
+    folder = tmp_path_factory.mktemp("base")
+    return str(spell_as_on_the_hub(save_tiny_sd(folder)))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +165,10 @@ def test_merged_pipeline_needs_neither_lora_nor_words(
         assert apart(stock(out, prompt), wanted[prompt]) <= 1
     # The result is itself a base.
     assert apart(ours(out, None, PLAIN), wanted[PLAIN]) <= 1
+    # transformers 4 reads this spelling alone.
     assert (out / "tokenizer" / "vocab.json").is_file()
+    keys = load_file(out / "text_encoder" / "model.safetensors")
+    assert all(key.startswith("text_model.") for key in keys)
 
 
 @pytest.mark.slow
@@ -153,7 +177,7 @@ def test_merged_pipeline_needs_neither_lora_nor_words(
 def test_every_export_of_every_family_draws_the_same_picture(
     tmp_path: Path, stock: Draw, family: str, negative: str
 ) -> None:
-    base = save_family(tmp_path / "base", family)
+    base = spell_as_on_the_hub(save_family(tmp_path / "base", family))
     concept = strong(read_inventory(str(base)))
     how: dict[str, Any] = {"side": SIDE, "negative": negative}
     wanted = ours(base, concept, PROMPT, **how)

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from mos_model.bases.base import load_base
 from mos_model.bases.base_files import fingerprint
 from mos_model.prompts.encoder import PromptEncoder
 from mos_model.sampling import Layout, Region, sampling
+from tests.support.bases import spell_as_on_the_hub
 from tests.support.families import SIDE, save_family
 from tests.support.stock import Stock, stock_diffusers
 
@@ -159,13 +158,7 @@ def test_hub_style_text_encoder_is_the_same_base_and_draws_the_stock_picture(
     """Older files spell `text_model.` and hold the position ids as a tensor."""
     base = save_family(tmp_path / "base", "sd1")
     before, drawn = fingerprint(base), ours(base, "")
-    path = base / "text_encoder" / "model.safetensors"
-    tensors = {
-        f"text_model.{key.removeprefix('text_model.')}": tensor
-        for key, tensor in load_file(path).items()
-    }
-    tensors["text_model.embeddings.position_ids"] = torch.arange(24)[None]
-    save_file(tensors, path, {"format": "pt"})
+    spell_as_on_the_hub(base)
     assert fingerprint(base) == before
     assert apart(ours(base, ""), drawn) == 0
     assert apart(ours(base, ""), stock(base, None)) <= 1

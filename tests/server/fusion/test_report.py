@@ -49,6 +49,39 @@ def test_concept_fused_alone_has_no_conflict(
     assert 0 < report.kept("s/c0") < 1
 
 
+SCALES = {
+    "down vast, up tiny": (1e36, 1e-36),
+    "down tiny, up vast": (1e-36, 1e36),
+}
+VANISHING = {
+    "denormal": (1.0, 1e-44),
+    "both denormal": (1e-44, 1e-44),
+    "vast and denormal": (1e30, 1e-44),
+    "tiny": (1e-20, 1e-20),
+    "a thousandth": (1e-3, 1e-1),
+}
+
+
+@pytest.mark.parametrize("how", [*SCALES, *VANISHING])
+def test_scale_of_factors_changes_no_figure_and_none_is_absurd(
+    base: Base, concepts: list[Concept], fusion: Fusion, how: str
+) -> None:
+    down, up = (SCALES | VANISHING)[how]
+    lora = {
+        module: LoraFactors(own.down * down, own.up * up)
+        for module, own in concepts[1].lora.items()
+    }
+    odd = replace(concepts[1], lora=lora)
+    pair = [("s", concepts[0]), ("s", odd)]
+    found = fuse_concepts(base, pair, settings=QUICK).report
+    if how in SCALES:
+        for concept in ("s/c0", "s/c1"):
+            assert found.kept(concept) == pytest.approx(fusion.report.kept(concept))
+        return
+    assert (found.kept("s/c1"), found.conflict("s/c1")) == (1.0, 0.0)
+    assert 0 < found.kept("s/c0") <= 1
+
+
 def test_same_concept_twice_is_in_no_conflict_and_spills_over(
     base: Base, concepts: list[Concept], fusion: Fusion
 ) -> None:

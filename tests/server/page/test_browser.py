@@ -19,7 +19,7 @@ from mos_protocol.signed.bundle import Bundle
 from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from mos_server.registry.storage.tables import BundleRow, SiteRow
-from tests.pages.browsing import chromium, serious_faults, visits, width_of
+from tests.pages.browsing import chromium, cut_off, serious_faults, visits, width_of
 from tests.server.page.centres import PastCentre
 from tests.server.page.conftest import request_of, send
 from tests.support.sites import Centre
@@ -143,6 +143,9 @@ def test_no_tab_has_a_serious_fault_of_access_or_is_too_wide(
         page.wait_for_selector(f"#page-{tab} >> :visible >> nth=3")
         assert serious_faults(page) == [], tab
         assert width_of(page) <= width, tab
+        assert cut_off(page) == [], tab
+        words = set(page.inner_text(f"#page-{tab}").split())
+        assert not words & {"null", "undefined", "NaN"}, tab
     page.click("#tab-bundles")
     page.click("#held button:has-text('Pictures')")
     page.wait_for_selector("#evidence[open] img")

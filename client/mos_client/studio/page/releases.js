@@ -11,7 +11,7 @@ export async function open() {
   const damaged = releases.length - whole.length;
   const verdict = damaged
     ? `${damaged} of ${releases.length} are not as they were signed.`
-    : `All ${releases.length} are as the centre signed them, verified at ${checked}.`;
+    : `Every release is as the centre signed it, verified at ${checked}.`;
   page.replaceChildren(
     element(
       "header",
@@ -24,9 +24,9 @@ export async function open() {
         ? element("button", { id: "verify", onclick: safely(open) }, "Verify again")
         : null,
     ),
-    releases.length
-      ? null
-      : element("p", { class: "card quiet" }, "No release yet; mos-client join receives them."),
+    ...(releases.length
+      ? []
+      : [element("p", { class: "card quiet" }, "No release yet; mos-client join receives them.")]),
     ...releases.map((each) => (each.error ? broken(each) : card(each, before(each, whole)))),
   );
 }

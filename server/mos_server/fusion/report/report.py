@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mos_server.fusion.moments import STAGES
+
+_NEXT_TO_NOTHING: Final = 1e-4
+"""A concept's own change, of the energy of W0's outputs: 1% of their norm. Concepts of
+the mini base have some 0.01 to 0.03."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,27 @@ class FusionReport:
     def kept(self, concept: str, *, stage: str | None = None) -> float:
         """The share of a concept's own change that the fused model keeps, up to 1.
 
-        1 - sum ||(W - W_i) X_i||^2 / sum ||(W_i - W0) X_i||^2 over the layers.
+        1 - sum ||(W - W_i) X_i||^2 / sum ||(W_i - W0) X_i||^2 over the layers; 1 where
+        there is nothing to keep.
         """
         layers = [la for la in self.layers if stage in (None, la.stage)]
         size = sum(layer.size[concept] for layer in layers)
         missed = sum(layer.residual[concept] for layer in layers)
-        return 1 - missed / size if size else 1.0
+        return 1 - missed / size if size and self._changes(concept) else 1.0
 
     def kept_alone(self, concept: str) -> float:
         """The same, had the concept been fused alone with equal ridge and prior."""
         size = sum(layer.size[concept] for layer in self.layers)
         missed = sum(layer.alone[concept] for layer in self.layers)
-        return 1 - missed / size if size else 1.0
+        return 1 - missed / size if size and self._changes(concept) else 1.0
+
+    def _changes(self, concept: str) -> bool:
+        """Whether a concept's own layers change anything that pictures could show.
+
+        Where not, whatever others do is endless times its change, and says nothing.
+        """
+        size = sum(layer.size[concept] for layer in self.layers)
+        return size > _NEXT_TO_NOTHING * sum(layer.generic for layer in self.layers)
 
     def conflict(self, concept: str) -> float:
         """The share of a concept's change that the presence of the others costs it."""

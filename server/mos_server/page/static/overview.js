@@ -80,7 +80,7 @@ function fusion(status) {
             ? "A new release is due; it is fused as soon as no more bundles come."
             : "A new release is due; mos-server serve makes it."
           : status.release
-            ? `Release ${status.release.version} holds all that stands.`
+            ? `Release ${status.release.version} is up to date.`
             : "No bundle yet.",
       );
   return [title, sentence];
