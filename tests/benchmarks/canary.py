@@ -11,8 +11,9 @@ federation from nothing, `share_of_join` in those of one concept that joins. Lin
 kept in the folder too; a run that was cut short goes on there.
 
 Honest concepts are in two halves. The first shows how far honest federations go; limits
-at 1.25 times that are "chosen". Rates are those of the second half, against the base's
-own limits and the chosen ones, with Wilson's 95% intervals.
+at twice that (pictures) and 1.25 times that (shares lost) are "chosen". Rates are those
+of the second half, against the base's own limits and the chosen ones, with Wilson's 95%
+intervals.
 
 Hostile federations: honest concepts of a last release, one honest newcomer, and
 
@@ -47,10 +48,10 @@ from tests.benchmarks._canary_concepts import hijack, honest, leaked
 from tests.support.concepts import random_concept
 
 _BOUND = 3.99
-_GAINS = (0.5, 1.0, 2.3, _BOUND)
-_BACKGROUNDS = (2, 4, 8)
+_GAINS = (0.5, 2.3, _BOUND)
+_BACKGROUNDS = (2, 6)
 _HONEST_SIZES = (2, 4, 8, 14)
-_MARGIN = 1.25
+_PICTURES_MARGIN, _LOST_MARGIN = 2.0, 1.25
 _KINDS = ("generic", "words", "concepts", "lost")
 
 
@@ -191,9 +192,15 @@ def rate(hits: Sequence[bool]) -> dict[str, Any]:
 
 
 def chosen(limits: GateLimits, honest: Sequence[Mapping[str, Any]]) -> GateLimits:
-    """`limits`, each at `_MARGIN` times the largest honest figure of its kind."""
+    """`limits`, each at a margin over the largest honest figure of its kind."""
     most = {kind: max(line["most"][kind] for line in honest) for kind in _KINDS}
-    return replace(limits, **{kind: _MARGIN * value for kind, value in most.items()})
+    new = {kind: _PICTURES_MARGIN * value for kind, value in most.items()}
+    # The inverse of `GateLimits.lost_among`.
+    lost = max(
+        1 - (1 - line["most"]["lost"]) ** (1 / (line["concepts"] - 1))
+        for line in honest
+    )
+    return replace(limits, **new | {"lost": _LOST_MARGIN * lost})
 
 
 def beyond(line: Mapping[str, Any], limits: GateLimits) -> bool:
