@@ -16,10 +16,14 @@ mean little where it is far above the number of cores.
 import argparse
 import json
 import os
+import signal
 import statistics
+import subprocess
+import sys
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +36,7 @@ from mos_client.studio.job import Job
 from mos_client.studio.order import Order
 from mos_client.studio.worker import Worker
 from mos_model.sampling.sampler import Sampler
-from mos_pages import Keys, Page, serve
+from mos_pages import Page, serve
 from tests.pages.browsing import CHROMIUM, chromium
 from tests.studio.conftest import Visit
 from tests.support.homes import home_with_release
@@ -40,6 +44,7 @@ from tests.support.homes import home_with_release
 CONCEPTS: Final = [("north", "rex"), ("south", "miso")]
 PREVIEW_EVERY: Final = Order({}).preview_every
 NEVER: Final = 1000
+NOTES: Final = "notes.jsonl"
 NOTE_PREVIEWS: Final = """() => {
   window.previews = [];
   document.getElementById("paper").addEventListener("load", (event) => {
@@ -57,19 +62,22 @@ def main() -> None:
     """Print the lines."""
     parser = argparse.ArgumentParser(description="The studio's page, timed.")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve is not None:
+        _serve(options.serve)
+        return
     if CHROMIUM is None:
         _print("all", {"skipped": "no Chromium here"})
         return
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        studio = Studio(home_with_release(Path(folder), "mini", CONCEPTS).folder)
-        worker = Watched(studio)
-        address = _served(studio, worker)
-        _print("first_picture", _first_pictures(browser, address, options.turns))
-        visit = _opened(browser, address)
-        _print("preview", _latencies(visit, worker, options.turns))
-        _print("overhead", _overhead(visit, worker, options.turns))
-        worker.close()
+        home = home_with_release(Path(folder), "mini", CONCEPTS).folder
+        with _served(home) as address:
+            _print("first_picture", _first_pictures(browser, address, options.turns))
+            visit = _opened(browser, address)
+            _print("preview", _latencies(visit, home / NOTES, options.turns))
+            _print("overhead", _overhead(visit, home / NOTES, options.turns))
+            visit.page.context.close()
 
 
 def _print(what: str, figures: dict[str, Any]) -> None:
@@ -82,63 +90,67 @@ def _print(what: str, figures: dict[str, Any]) -> None:
 
 
 class Watched(Worker):
-    """The studio's worker, with a clock at its steps."""
+    """The studio's worker, which notes when previews begin and how long all takes."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, notes: Path) -> None:
         """See `Worker`."""
         super().__init__(studio)
-        self.ends: list[float] = []
-        """Unix times of the steps that were previewed."""
-
-        self.previews = self.drawing = 0.0
-        """Seconds, of previews and of all, since `begin`."""
-
+        self._notes = notes
+        self._begun = self._previews = 0.0
         draw, decoded = studio.draw, Sampler.decoded
 
         def timed_draw(*given: Any) -> Any:
-            start = time.perf_counter()
+            start, self._previews = time.time(), 0.0
             result = draw(*given)
-            self.drawing += time.perf_counter() - start
+            self._note(drawing=time.time() - start, previews=self._previews)
             return result
 
         def timed_decoded(sampler: Sampler, latents: torch.Tensor) -> Any:
-            self.ends.append(time.time())
-            self._begun = time.perf_counter()
+            self._begun = time.time()
             return decoded(sampler, latents)
 
         studio.draw = timed_draw  # type: ignore[assignment,method-assign]
         Sampler.decoded = timed_decoded  # type: ignore[assignment,method-assign]
 
-    def begin(self) -> None:
-        """Forget what was measured."""
-        self.ends.clear()
-        self.previews = self.drawing = 0.0
-
     def _progress(self, job: Job, now: SamplingStep) -> None:
         super()._progress(job, now)
         if now.previews:
-            self.previews += time.perf_counter() - self._begun
+            self._previews += time.time() - self._begun
+            self._note(step=now.step, begun=self._begun)
+
+    def _note(self, **facts: float) -> None:
+        with self._notes.open("a") as notes:
+            notes.write(json.dumps(facts) + "\n")
 
 
-def _served(studio: Studio, worker: Worker) -> str:
-    """Serve the page from a thread; its address."""
-    ready, found = threading.Event(), list[Keys]()
-
-    def tell(keys: Keys) -> None:
-        found.append(keys)
-        ready.set()
-
-    def run() -> None:
+def _serve(home: Path) -> None:
+    """Serve the page as `mos-client studio` does, with a worker that is watched."""
+    studio = Studio(home)
+    worker = Watched(studio, home / NOTES)
+    with suppress(KeyboardInterrupt):
         serve(
             Page("Studio", "mos-client studio", "127.0.0.1", 0),
             lambda keys: studio_app(studio, keys, worker=worker),
             lock=studio.home.studio / ".lock",
-            ready=tell,
+            ready=lambda keys: print(keys.address, flush=True),
         )
 
-    threading.Thread(target=run, daemon=True).start()
-    ready.wait()
-    return found[0].address
+
+@contextmanager
+def _served(home: Path) -> Iterator[str]:
+    """The address of the page, served by a process of its own."""
+    command = [sys.executable, "-m", __spec__.name, "--serve", str(home)]
+    # As every command of `mos-client` has it (`mos_runtime.console`).
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
 
 def _opened(browser: Any, address: str) -> Visit:
@@ -177,16 +189,15 @@ def _first_picture(browser: Any, address: str) -> tuple[float, float]:
     return opened, seconds
 
 
-def _latencies(visit: Visit, worker: Watched, turns: int) -> dict[str, Any]:
+def _latencies(visit: Visit, notes: Path, turns: int) -> dict[str, Any]:
     visit.page.evaluate(NOTE_PREVIEWS)
     seconds, made = list[float](), 0
     for _ in range(turns):
-        worker.begin()
         visit.page.evaluate("() => { window.previews.length = 0; }")
-        _ordered(visit, PREVIEW_EVERY)
-        made += len(worker.ends)
+        begun = {one["step"]: one["begun"] for one in _noted(visit, notes)[:-1]}
+        made += len(begun)
         for step, shown in visit.page.evaluate("window.previews"):
-            seconds.append(shown / 1000 - worker.ends[step // PREVIEW_EVERY - 1])
+            seconds.append(shown / 1000 - begun[step])
     return {
         "seconds": {
             "median": round(statistics.median(seconds), 3),
@@ -198,17 +209,17 @@ def _latencies(visit: Visit, worker: Watched, turns: int) -> dict[str, Any]:
     }
 
 
-def _overhead(visit: Visit, worker: Watched, turns: int) -> dict[str, Any]:
+def _overhead(visit: Visit, notes: Path, turns: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"with": [], "without": []}
     shares: list[float] = []
     for turn in range(turns):
         pairs = [("with", PREVIEW_EVERY), ("without", NEVER)]
         for kind, every in pairs if turn % 2 else reversed(pairs):
-            worker.begin()
-            _ordered(visit, every)
-            times[kind].append(worker.drawing)
-            if worker.previews:
-                shares.append(worker.previews / (worker.drawing - worker.previews))
+            last = _noted(visit, notes, every)[-1]
+            times[kind].append(last["drawing"])
+            if kind == "with":
+                rest = last["drawing"] - last["previews"]
+                shares.append(last["previews"] / rest)
     return {
         "share": round(statistics.median(shares), 3),
         "most": round(max(shares), 3),
@@ -219,6 +230,15 @@ def _overhead(visit: Visit, worker: Watched, turns: int) -> dict[str, Any]:
         "every": PREVIEW_EVERY,
         "turns": turns,
     }
+
+
+def _noted(
+    visit: Visit, notes: Path, every: int = PREVIEW_EVERY
+) -> list[dict[str, float]]:
+    """What is noted of one order: each preview, and the drawing as a whole at last."""
+    notes.write_text("")
+    _ordered(visit, every)
+    return [json.loads(line) for line in notes.read_text().splitlines()]
 
 
 def _ordered(visit: Visit, every: int) -> None:

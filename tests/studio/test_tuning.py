@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tests.studio.conftest import Visit
+from tests.studio.test_drawing import until
 
 
 def picture(seed: int) -> dict[str, Any]:
@@ -67,6 +68,39 @@ def test_dropped_pictures_are_tuned_judged_and_shared(page: Visit) -> None:
     signed = own.inner_text("#leaving .ok >> nth=1")
     number = promised.split(": ")[1].split(" bytes")[0]
     assert f"Signed: {number} bytes" in signed
+
+
+def test_keyboard_alone_tunes_and_shares(page: Visit) -> None:
+    own, keys = page.page, page.page.keyboard
+
+    def fill(id_: str, text: str) -> None:
+        until(own, id_)
+        keys.press("Control+a")
+        keys.type(text)
+
+    until(own, "tab-draw")
+    keys.press("ArrowRight")
+    fill("new-concept", "bolt")
+    keys.press("Enter")
+    own.wait_for_selector("#drop")
+    until(own, "drop")
+    with own.expect_file_chooser() as chooser:
+        keys.press("Enter")
+    chooser.value.set_files([picture(3), picture(4)])
+    own.wait_for_selector(".shot >> nth=1")
+    fill("tune-class_word", "robot")
+    fill("tune-steps", "2")
+    keys.press("Tab")
+    own.wait_for_selector("#verdict:has-text('class word robot, 2 steps')")
+    until(own, "tune-start")
+    keys.press("Enter")
+    own.wait_for_selector("#tune-share:not([hidden])", timeout=120_000)
+    until(own, "show-leaving")
+    keys.press("Enter")
+    own.wait_for_selector("#share:has-text('bytes leave')")
+    until(own, "share")
+    keys.press("Enter")
+    own.wait_for_selector("#shared")
 
 
 def test_run_is_stopped_and_resumed(page: Visit) -> None:

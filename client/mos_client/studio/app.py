@@ -25,7 +25,10 @@ from mos_model.layouts.layout_file import parsed_json
 from mos_pages import Guard, Keys, body, new_app
 
 _PAGE: Final = Path(__file__).parent / "page"
-_WAIT_SECONDS: Final = 10.0
+_WAIT_SECONDS: Final = 4.0
+"""Less than the grace that `mos_pages.serving` gives at the end: an open page does not
+hold it up, nor is it cut off."""
+
 _CONTROLS: Final = ("mini-adapter", "mini-controlnet")
 
 
@@ -115,7 +118,7 @@ def _add_studio(app: FastAPI, studio: Studio, worker: Worker) -> None:
 def _add_queue(app: FastAPI, worker: Worker, limits: UploadLimits) -> None:
     @app.get("/api/jobs")
     def changes(seen: int = 0) -> Any:
-        """All orders; answers when something is newer than `seen`, or after 10 s."""
+        """All orders; answers when something is newer than `seen`, or after 4 s."""
         return worker.changes(seen, _WAIT_SECONDS)
 
     @app.post("/api/jobs")
