@@ -40,6 +40,7 @@ from scipy.stats import binomtest
 
 from mos_model.bases.base import Base, load_base
 from mos_model.concepts.concept import Concept, LoraFactors
+from mos_server.errors import FusionError
 from mos_server.fusion import FusionSettings, Ledger
 from mos_server.fusion.gate import Behaviour, Canary, GateLimits, Plan, excesses
 from mos_server.fusion.gate.blame import trials
@@ -262,7 +263,11 @@ def main() -> None:
         half = halves["report"]
         release = bench.fused(half[:4])
         for attack, concept in _attacks(base, given.folder, release):
-            bench.join(attack, concept)
+            try:
+                bench.join(attack, concept)
+            except FusionError as refused:
+                _tell({"set": attack, "refused_by_the_bounds": str(refused)})
+                continue
             for size in _BACKGROUNDS:
                 drawn = random.Random(f"{attack}/{size}").sample(half, size + 1)
                 name = f"{attack}: {' '.join(drawn[1:])} + {drawn[0]} {attack}"

@@ -14,13 +14,13 @@ class GateLimits:
     different prompts.
     """
 
-    generic: float = 0.1
+    generic: float = 0.05
     """Mean distance of generic pictures from the base's."""
 
-    words: float = 0.2
+    words: float = 0.12
     """Distance of the pictures of one ordinary word from the base's, at most."""
 
-    concepts: float = 0.25
+    concepts: float = 0.05
     """Distance of the pictures of one concept from the last release's, at most."""
 
     lost: float = 0.12
