@@ -9,15 +9,14 @@ from mos_client.errors import PolicyError
 from mos_client.federation.node import Site, SiteTuning
 from mos_client.federation.policy import Policy
 from mos_client.store.enrolment import site_name
-from mos_client.store.outbox import Outbox, checked_terms
+from mos_client.store.outbox import Outbox
 from mos_model.bases.base_files import read_inventory
 from mos_protocol.messages import TuneAsk
 from mos_protocol.signed.enrolment import Welcome
 from mos_runtime.journal import Journal
 
 if TYPE_CHECKING:
-    from mos_client.tuning import OnProgress, TuneProgress, TuneSettings
-    from mos_model.bases.base_outline import BaseOutline
+    from mos_client.tuning import OnProgress, TuneProgress
 
 _SECONDS_BETWEEN_EVENTS: Final = 0.5
 
@@ -60,59 +59,43 @@ def tune_into_outbox(site: Site, tuning: SiteTuning, ask: TuneAsk) -> None:
     site.journal.write("preparing", what="loading the base")
     import torch
 
-    from mos_client.tuning import RunOptions, tune_concept
-    from mos_client.tuning.checks.class_word import infer_class_word
-    from mos_client.tuning.checks.preflight import ConceptTerms, preflight
+    from mos_client.tuning.run import TuneCallbacks, TuneRequest, checked, tuned
     from mos_model.bases.base import load_base
     from mos_model.bases.base_outline import read_outline
 
     torch.set_num_threads(tuning.threads)
-    terms = ConceptTerms.of(tuning.pictures, concept=ask.concept or None)
-    name = terms.concept.name
-    checked_terms(licence=terms.licence, class_word=terms.class_word or "")
-    outline = read_outline(tuning.base)
-    settings = _settings(tuning, ask, outline)
-    flight = preflight(tuning.pictures, outline, terms, settings)
-    for note in flight.folder.refused:
+    given = {
+        "steps": ask.steps or tuning.steps,
+        "rank": ask.rank or None,
+        "seed": ask.seed,
+    }
+    request = TuneRequest(
+        tuning.pictures, name=ask.concept or None, settings=given, compare=False
+    )
+    run = checked(request, read_outline(tuning.base))
+    if tuning.max_steps is not None:
+        steps = min(run.settings.steps, tuning.max_steps)
+        run = replace(run, settings=replace(run.settings, steps=steps))
+    for note in run.flight.folder.refused:
         site.journal.write("left-out", file=str(note))
-    flight.require_ready()
-    pictures = flight.folder.pictures
-    base = load_base(tuning.base)
-    word = terms.class_word or infer_class_word(base, pictures, settings).word
-    site.journal.write(
-        "tune-started",
-        concept=name,
-        class_word=word,
-        pictures=len(pictures),
-        steps=settings.steps,
+    run.flight.require_ready()
+    name = run.terms.concept.name
+
+    def on_class_word(word: str, _: str) -> None:
+        site.journal.write(
+            "tune-started",
+            concept=name,
+            class_word=word,
+            pictures=len(run.flight.folder.pictures),
+            steps=run.settings.steps,
+        )
+
+    callbacks = TuneCallbacks(
+        on_class_word=on_class_word, on_progress=_progress_writer(site.journal)
     )
-    concept = tune_concept(
-        pictures,
-        base=base,
-        name=name,
-        class_word=word,
-        settings=settings,
-        licence=terms.licence,
-        run=RunOptions(on_progress=_progress_writer(site.journal)),
-    )
-    entry = Outbox(site.home).put(concept.to_bytes(), site_name(site.home))
+    concept = tuned(run, request, load_base(tuning.base), callbacks)
+    entry = Outbox(site.home).put(concept.content, site_name(site.home))
     site.journal.write("tuned", concept=name, digest=entry.digest, bytes=entry.bytes)
-
-
-def _settings(
-    tuning: SiteTuning, ask: TuneAsk, outline: "BaseOutline"
-) -> "TuneSettings":
-    from mos_client.tuning import TuneSettings
-
-    settings = TuneSettings.for_base(
-        outline,
-        steps=ask.steps or tuning.steps,
-        rank=ask.rank or None,
-        seed=ask.seed,
-    )
-    if tuning.max_steps is None:
-        return settings
-    return replace(settings, steps=min(settings.steps, tuning.max_steps))
 
 
 def _progress_writer(journal: Journal) -> "OnProgress":

@@ -13,14 +13,11 @@ from typing import Final
 
 from mos_client.errors import StoreError
 from mos_client.store.home import SiteHome
-from mos_model.concepts.names import checked_class_word
-from mos_protocol.encoding.canonical import checked_text
 from mos_protocol.errors import ProtocolError
 from mos_protocol.messages import Verdict
 from mos_protocol.signed.bundle import (
     BUNDLE_LIFETIME_SECONDS,
     MAX_BUNDLE_BYTES,
-    MAX_LICENCE_CHARACTERS,
     Bundle,
     BundleFacts,
     hour_of,
@@ -205,18 +202,6 @@ class Outbox:
         found = [_read(path, keys) for path in folder.glob(f"*{_SIGNATURE}")]
         whole = [entry for entry in found if entry is not None]
         yield from sorted(whole, key=lambda entry: entry.counter)
-
-
-def checked_terms(*, licence: str, class_word: str) -> None:
-    """Refuse words that no signed manifest can hold, before any tuning is done.
-
-    Raises:
-        ProtocolError: the licence is too long, or holds control characters.
-        ConceptError: the class word is none; "" is for one not yet known.
-    """
-    checked_text(licence, "licence", max_characters=MAX_LICENCE_CHARACTERS)
-    if class_word:
-        checked_class_word(class_word)
 
 
 def _write(bundle: Bundle, path: Path) -> None:

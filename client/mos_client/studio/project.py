@@ -21,8 +21,9 @@ from mos_client.pictures.captions import SUFFIXES as CAPTION_SUFFIXES
 from mos_client.pictures.listing import list_folder
 from mos_client.pictures.notes import plain
 from mos_client.studio.files import MissingError
-from mos_client.studio.tuning import Tuned, TuneOptions, TuneRequest
+from mos_client.studio.tuning import TuneOptions
 from mos_client.studio.uploads import UploadLimits, decoded
+from mos_client.tuning.run import PREVIEWS, Tuned, TuneRequest
 from mos_client.tuning.runtime.checkpoint import FILE as CHECKPOINT
 from mos_model.concepts.names import NAME_RULE, is_name
 from mos_model.errors import DataError
@@ -34,6 +35,7 @@ from mos_runtime.files import read_whole, write_atomically
 MOST_PICTURES: Final = 200
 _MOST_CAPTION_BYTES: Final = 64 * 2**10
 _MOST_CAPTION: Final = 2_000
+_GRIDS: Final = 6
 _OPTIONS: Final = "options.json"
 _RESULT: Final = "result.json"
 
@@ -72,7 +74,7 @@ class Project:
     @property
     def previews(self) -> Path:
         """Grids of the run, `step-000120.png`."""
-        return self.work_dir / "previews"
+        return self.work_dir / PREVIEWS
 
     @property
     def samples(self) -> Path:
@@ -231,8 +233,19 @@ class Project:
 
     def request(self, *, resume: bool = False) -> TuneRequest:
         """A run of it."""
+        options = self.options()
         return TuneRequest(
-            self.folder, self.name, self.options(), self.concept, self.work_dir, resume
+            self.folder,
+            self.concept,
+            self.work_dir,
+            name=self.name,
+            class_word=options.class_word or None,
+            licence=options.licence or None,
+            settings={key: getattr(options, key) for key in ("steps", "rank", "seed")},
+            assignments=options.further,
+            resume=resume,
+            preview_every=options.preview_every,
+            previews=_GRIDS,
         )
 
     def result(self) -> dict[str, Any] | None:
@@ -243,14 +256,14 @@ class Project:
         """Keep what a finished run gave, its samples too."""
         for number, image in enumerate(result.samples):
             write_atomically(self.samples / f"{number}.png", picture_bytes(image))
-        found = result.memorisation
-        entries = {
+        entries: dict[str, Any] = {
             "class_word": result.class_word,
-            "bytes": result.bytes,
+            "bytes": len(result.content),
             "samples": len(result.samples),
-            "memorisation": asdict(found) | {"repeats": found.repeats},
-            "sentence": found.sentence(),
         }
+        if (found := result.memorisation) is not None:
+            entries["memorisation"] = asdict(found) | {"repeats": found.repeats}
+            entries["sentence"] = found.sentence()
         self._write(_RESULT, entries)
 
     def begin_anew(self) -> None:

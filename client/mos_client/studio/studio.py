@@ -1,14 +1,16 @@
-"""The Python API of the studio: what the page does, callable from a notebook.
+"""The Python API of a site: what commands and page do, callable from a notebook.
 
     from mos_client import Studio
 
-    studio = Studio(home)
-    for concept in studio.concepts():
-        print(concept.key, concept.class_word)
-    sampled = studio.sample("a photo of <rex>", images=4)
-    sampled.pictures[0]
+    studio = Studio("site", create=True)
+    studio.tune("pictures/rex").memorisation.sentence()
+    studio.sample("a photo of <rex>", model="own", images=4).pictures[0]
+    studio.share("rex")
+    studio.releases()
 
-The base is loaded once, at the first picture, and kept. A home is opened and not made.
+The page runs on this class; under it and the commands lie the same functions,
+`mos_client.tuning.run` and `mos_client.sampling`. The base is loaded once, when it is
+first needed, and kept.
 """
 
 import threading
@@ -27,7 +29,11 @@ from mos_client.studio.concepts import (
 from mos_client.studio.files import StudioFiles
 from mos_client.studio.order import BARE, OWN, Order
 from mos_client.studio.project import Project
-from mos_client.studio.tuning import (
+from mos_client.studio.sharing import share
+from mos_client.tuning.checks.checked_run import CheckedRun
+from mos_client.tuning.checks.preflight import ConceptTerms
+from mos_client.tuning.run import (
+    SILENT,
     TuneCallbacks,
     Tuned,
     TuneRequest,
@@ -38,10 +44,10 @@ from mos_client.studio.tuning import (
 if TYPE_CHECKING:
     from mos_client.sampling import Sampled
     from mos_client.sampling.run import Callback
-    from mos_client.tuning.checks.checked_run import CheckedRun
     from mos_model.bases.base import Base
     from mos_model.bases.base_outline import BaseOutline
     from mos_model.layouts.layout import Layout
+    from mos_model.sampling import RegionalPipeline
 
 _PREVIEW_SHARE: Final = 0.1
 
@@ -56,6 +62,7 @@ class Studio:
         base: str = "mini",
         device: str = "auto",
         precision: str = "auto",
+        create: bool = False,
     ) -> None:
         """Open a site's home; nothing is loaded yet.
 
@@ -64,11 +71,13 @@ class Studio:
             base: Name, pipeline directory or hub name of the base.
             device: auto, cpu, cuda, cuda:1 or mps.
             precision: auto, float32, bfloat16 or float16.
+            create: Make the home, with its keys, where there is none.
 
         Raises:
-            IdentityError: no site has its home there.
+            IdentityError: no site has its home there, and none is to be made.
         """
-        self.home = SiteHome.open(None if home is None else Path(home))
+        folder = None if home is None else Path(home)
+        self.home = SiteHome.open(folder, create=create)
         self.files = StudioFiles(self.home.studio)
         self._name, self._device, self._precision = base, device, precision
         self._base: Base | None = None
@@ -146,11 +155,12 @@ class Studio:
         from mos_model.sampling.settings import Given
 
         text = isinstance(prompt, str)
+        release, concepts = self._sources(model)
         request = SampleRequest(
             prompts=(cast(str, prompt),) if text else (),
             layout=None if text else cast("Layout", prompt),
-            release=None if model in (OWN, BARE) else model,
-            concepts=self._own_files() if model == OWN else (),
+            release=release,
+            concepts=concepts,
             base=self._name,
             seed=seed,
             images=images,
@@ -184,26 +194,90 @@ class Studio:
             callback=callback,
         )
 
-    def check(self, request: TuneRequest) -> "CheckedRun":
+    def check(self, request: TuneRequest) -> CheckedRun:
         """Judge a tuning run, as `mos-client tune --check` does.
 
         Raises:
-            MosError: see `mos_client.studio.tuning.checked`.
+            MosError: see `mos_client.tuning.run.checked`.
         """
         return checked(request, self.outline)
 
     def tune(
-        self, request: TuneRequest, callbacks: TuneCallbacks | None = None
+        self,
+        pictures: TuneRequest | Path | str,
+        *,
+        name: str | None = None,
+        class_word: str | None = None,
+        licence: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        callbacks: TuneCallbacks = SILENT,
     ) -> Tuned:
         """Tune a concept; nothing of it leaves this machine.
 
+        The concept joins one's own: `sample(.., model="own")` and the page know it.
+
+        Args:
+            pictures: A folder, as `mos-client tune --data` takes it; or a whole
+                request, which the next five then are part of.
+            name: The concept's; None is the folder's, or what `concept.toml` says.
+            class_word: Ordinary word for the subject; None has the base find one.
+            licence: Terms of use, recorded in the concept.
+            settings: Steps, rank, seed and so on, of `TuneSettings`; else the base's.
+            resume: Continue a stopped run.
+            callbacks: What is told meanwhile.
+
+        Returns:
+            The concept, with samples of it and how they compare with the pictures.
+
         Raises:
-            MosError: it cannot start, or failed.
+            MosError: it cannot start, or failed; see `mos_client.tuning.run.tuned`.
+            StopTuning: a callback stopped it; its checkpoint is kept.
         """
-        with self._using:
-            return tuned(
-                request, self.load(), self.outline, callbacks or TuneCallbacks()
+        if isinstance(pictures, TuneRequest):
+            request = pictures
+        else:
+            terms = ConceptTerms.of(Path(pictures), concept=name)
+            own = self.project(terms.concept.name)
+            request = TuneRequest(
+                Path(pictures),
+                own.concept,
+                own.work_dir,
+                name=name,
+                class_word=class_word,
+                licence=licence,
+                settings=settings or {},
+                resume=resume,
             )
+        with self._using:
+            run = self.check(request)
+            return tuned(run, request, self.load(), callbacks)
+
+    def share(self, name: str) -> Mapping[str, Any]:
+        """Sign a concept tuned here into the outbox; `mos-client join` sends it.
+
+        Returns:
+            Its `bytes`, its `digest` (SHA-256 of the manifest) and its `file`.
+
+        Raises:
+            MosError: it is not tuned yet, or cannot be signed.
+        """
+        return share(self.project(name), self.home)
+
+    def pipeline(self, model: str = "newest") -> "RegionalPipeline":
+        """A diffusers-like pipeline on this base, with a model in it.
+
+        Args:
+            model: As `sample`'s; a release is verified once more.
+
+        Raises:
+            MosError: the model is not held, not as it was signed, or of another base.
+        """
+        from mos_client.store.models import open_model
+        from mos_model.sampling import RegionalPipeline
+
+        opened = open_model(*self._sources(model), self.home.folder)
+        return RegionalPipeline(self.load(), opened.fused)
 
     def project(self, name: str) -> Project:
         """The pictures of a concept that is tuned here, by its name.
@@ -213,7 +287,12 @@ class Studio:
         """
         return Project.named(name, self.files.tuning, self.files.concepts)
 
-    def _own_files(self) -> tuple[Path, ...]:
+    def _sources(self, model: str) -> tuple[str | None, tuple[Path, ...]]:
+        """Release and concept files of a model."""
+        if model not in (OWN, BARE):
+            return model, ()
+        if model == BARE:
+            return None, ()
         base = self.outline.inventory.base
         found = own_concepts(self.home, self.files.concepts, base)
-        return tuple(path for path, _ in found)
+        return None, tuple(path for path, _ in found)

@@ -19,7 +19,8 @@ from mos_client.studio.job import Job
 from mos_client.studio.order import BARE, Order
 from mos_client.studio.project import Project
 from mos_client.studio.studio import Studio
-from mos_client.studio.tuning import TuneCallbacks, TuningJob
+from mos_client.studio.tuning import TuningJob
+from mos_client.tuning.run import TuneCallbacks
 from mos_runtime.errors import MosError
 
 if TYPE_CHECKING:
@@ -253,11 +254,13 @@ class Worker:
                 job.previews.append(step)
                 self._touch()
 
-        callbacks = TuneCallbacks(on_phase, on_progress, on_preview)
+        callbacks = TuneCallbacks(
+            on_phase=on_phase, on_progress=on_progress, on_preview=on_preview
+        )
         state, error = "done", ""
-        project = self._studio.project(job.request.name)
         try:
-            project.keep_result(self._studio.tune(job.request, callbacks))
+            project = self._studio.project(job.request.name or "")
+            project.keep_result(self._studio.tune(job.request, callbacks=callbacks))
         except StopTuning:
             state = "stopped"
         except MosError as reason:

@@ -48,7 +48,7 @@ def import_(
     In prompts, <NAME> stands for the file's own words. Where it has none, <NAME> stands
     for the class word; of `--class-word "sks dog"` both tokens are used.
     """
-    from mos_client.store.outbox import checked_terms
+    from mos_client.tuning.checks.preflight import checked_terms
     from mos_model.interop import import_concept
     from mos_protocol.signed.blob import signature_path
     from mos_runtime.files import write_atomically

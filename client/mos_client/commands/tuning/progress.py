@@ -35,6 +35,10 @@ class TuneDisplay:
         self._task = display.add_task(f"tuning <{name}>", total=steps, note="")
         self._started: tuple[float, int] | None = None
 
+    def phase(self, text: str) -> None:
+        """Tell what is done before and after the steps."""
+        self._display.update(self._task, note=text)
+
     def show(self, now: "TuneProgress") -> None:
         """Tell where the run stands: loss, steps a second, the most memory used."""
         told = time.monotonic()

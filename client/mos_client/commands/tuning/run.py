@@ -1,7 +1,6 @@
-"""The steps of `mos-client tune`: judge, load, tune, check for repeats, sign, show."""
+"""`mos-client tune`: a run (`mos_client.tuning.run`) judged, told of, signed, shown."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,14 @@ from mos_runtime.console import USER_ERROR, console, print_json, progress
 if TYPE_CHECKING:
     import torch
 
-    from mos_client.tuning import Previews, TuneSettings
-    from mos_client.tuning.checks.preflight import ConceptTerms, Preflight
+    from mos_client.tuning.checks.checked_run import CheckedRun
+    from mos_client.tuning.run import Tuned, TuneRequest
     from mos_client.tuning.runtime.processes import Processes
     from mos_model.bases.base import Base
-    from mos_model.bases.base_outline import BaseOutline
-    from mos_model.concepts.concept import Concept
 
 
 @dataclass(frozen=True)
-class TuneRequest:
+class TuneCommand:
     """The command line of `mos-client tune`; see its help."""
 
     data: Path
@@ -61,7 +58,7 @@ class _Files:
     work_dir: Path
 
     @staticmethod
-    def of(request: TuneRequest, name: str) -> "_Files":
+    def of(command: TuneCommand, name: str) -> "_Files":
         """The files, where they may be written.
 
         Raises:
@@ -70,10 +67,10 @@ class _Files:
         from mos_protocol.signed.blob import signature_path
         from mos_runtime.outputs import output_file
 
-        path = request.out or Path(f"{name}.safetensors")
+        path = command.out or Path(f"{name}.safetensors")
         sheet = path.with_suffix(".check.png")
-        force = request.force
-        if request.check:
+        force = command.force
+        if command.check:
             output_file(sheet, force=force, option="the sheet")
         else:
             output_file(path, force=force, suffixes=(".safetensors",))
@@ -81,40 +78,49 @@ class _Files:
         return _Files(path, sheet, path.parent / f".{name}.tuning")
 
 
-def run_tune(request: TuneRequest) -> None:
+def run_tune(command: TuneCommand) -> None:
     """Run the command.
 
     Raises:
         MosError: it cannot start, or failed.
         typer.Exit: with 2, `--check` found what keeps tuning from starting.
     """
-    from mos_client.store.outbox import checked_terms
-    from mos_client.tuning.checks.preflight import ConceptTerms, preflight
+    from mos_client.tuning.checks.preflight import ConceptTerms
+    from mos_client.tuning.run import TuneRequest, checked
     from mos_client.tuning.runtime.processes import launched
-    from mos_client.tuning.settings import TuneSettings
     from mos_model.bases.base_outline import read_outline
 
     terms = ConceptTerms.of(
-        request.data,
-        concept=request.concept,
-        class_word=request.class_word,
-        licence=request.licence,
+        command.data,
+        concept=command.concept,
+        class_word=command.class_word,
+        licence=command.licence,
     )
-    checked_terms(licence=terms.licence, class_word=terms.class_word or "")
-    files = _Files.of(request, terms.concept.name)
-    processes, device = launched(request.device)
+    files = _Files.of(command, terms.concept.name)
+    processes, device = launched(command.device)
     if not processes.leads:
-        if request.check:
+        if command.check:
             return
         console.quiet = True
-        request = replace(request, share=False, tensorboard=None, privacy_check=False)
-    outline = read_outline(request.base)
-    settings = TuneSettings.for_base(outline, request.assignments, **request.given)
-    settings = replace(settings, accumulate=settings.accumulate * processes.count)
-    flight = preflight(request.data, outline, terms, settings)
-    run = _Run(request, flight, terms, settings, files, processes, device)
-    if request.check:
-        run.check(outline)
+        command = replace(command, share=False, tensorboard=None)
+    request = TuneRequest(
+        command.data,
+        files.concept,
+        files.work_dir,
+        name=command.concept,
+        class_word=command.class_word,
+        licence=command.licence,
+        settings=command.given,
+        assignments=command.assignments,
+        resume=command.resume,
+        preview_every=command.preview_every,
+        compare=command.privacy_check,
+        metrics=command.metrics,
+    )
+    judged = checked(request, read_outline(command.base), processes)
+    run = _Run(command, request, judged, files, processes, device)
+    if command.check:
+        run.check()
     else:
         run.tune()
 
@@ -123,77 +129,67 @@ def run_tune(request: TuneRequest) -> None:
 class _Run:
     """One run that was judged."""
 
-    request: TuneRequest
-    flight: "Preflight"
-    terms: "ConceptTerms"
-    settings: "TuneSettings"
+    command: TuneCommand
+    request: "TuneRequest"
+    judged: "CheckedRun"
     files: _Files
     processes: "Processes"
     device: "torch.device"
 
-    def check(self, outline: "BaseOutline") -> None:
+    def check(self) -> None:
         """Show what tuning would see, and leave with 2 where it would not start."""
         from mos_client.commands.tuning.check import show_check
-        from mos_client.tuning.checks.checked_run import CheckedRun
+        from mos_client.tuning.checks.class_word import infer_class_word
 
-        terms = self.terms
-        if terms.class_word is None and not self.flight.errors:
-            terms = replace(terms, class_word=self._class_word(self._base()))
-        checked = CheckedRun(self.flight, terms, self.settings, outline)
-        sheet = self.files.sheet if checked.draw(self.files.sheet) else None
-        show_check(console, checked, sheet)
-        if self.request.json:
+        judged, errors = self.judged, self.judged.flight.errors
+        if judged.terms.class_word is None and not errors:
+            pictures = judged.flight.folder.pictures
+            guess = infer_class_word(self._base(), pictures, judged.settings)
+            _show_class_word(guess.word, guess.runner_up)
+            judged = replace(judged, terms=replace(judged.terms, class_word=guess.word))
+        sheet = self.files.sheet if judged.draw(self.files.sheet) else None
+        show_check(console, judged, sheet)
+        if self.command.json:
             print_json(
-                checked.to_dict() | {"sheet": None if sheet is None else str(sheet)}
+                judged.to_dict() | {"sheet": None if sheet is None else str(sheet)}
             )
-        if self.flight.errors:
+        if errors:
             raise typer.Exit(USER_ERROR)
 
     def tune(self) -> None:
-        """Tune, check for repeats, sign, show."""
+        """Tune, sign, show."""
         from mos_client.commands.tuning.progress import tensorboard_log
         from mos_client.commands.tuning.signing import open_outbox, sign_into
-        from mos_client.tuning.checks.memorisation import memorisation, metrics_for
 
-        request, flight, path = self.request, self.flight, self.files.concept
-        for note in flight.folder.refused:
+        command, folder = self.command, self.judged.flight.folder
+        for note in folder.refused:
             console.print(f"left out: {note}", markup=False)
-        for note in flight.folder.remarks:
+        for note in folder.remarks:
             console.print(f"note: {note}", markup=False)
-        flight.require_ready()
-        folder = request.tensorboard
-        log = None if folder is None else tensorboard_log(folder)
+        self.judged.flight.require_ready()
+        board = command.tensorboard
+        log = None if board is None else tensorboard_log(board)
         outbox, owner = None, ""
-        if request.share:
-            outbox, owner = open_outbox(request.home, request.site)
-            console.print(self.terms.concept.leaving(), markup=False)
-        previews = self._previews()
-        base = self._base()
-        privacy_check = request.privacy_check
-        judge = metrics_for(base, request.metrics) if privacy_check else None
-        word = self.terms.class_word or self._class_word(base)
-        tuned = self._tuned(base, word, log, previews)
+        if command.share:
+            outbox, owner = open_outbox(command.home, command.site)
+            console.print(self.judged.terms.concept.leaving(), markup=False)
+        tuned = self._tuned(log)
         if not self.processes.leads:
             return
-        content = self._written(tuned)
-        found = None
-        if privacy_check:
-            # Before it is signed, so that Ctrl-C still keeps it here.
-            pictures = flight.folder.pictures
-            found = memorisation(tuned, pictures, base=base, metrics=judge)
-            console.print(found.sentence(), markup=False)
-        entry = None if outbox is None else sign_into(outbox, content, owner, path)
         result: dict[str, Any] = {
-            "concept": self.terms.concept.name,
-            "class_word": word,
-            "file": str(path),
-            "bytes": len(content),
-            "pictures": len(flight.folder.pictures),
-            "left_out": [note.to_dict() for note in flight.folder.refused],
+            "concept": tuned.name,
+            "class_word": tuned.class_word,
+            "file": str(tuned.path),
+            "bytes": len(tuned.content),
+            "pictures": len(folder.pictures),
+            "left_out": [note.to_dict() for note in folder.refused],
         }
-        if found is not None:
+        if (found := tuned.memorisation) is not None:
+            console.print(found.sentence(), markup=False)
             result["memorisation"] = asdict(found) | {"repeats": found.repeats}
-        if entry is not None:
+        if outbox is not None:
+            # After the comparison, so that Ctrl-C still keeps it here.
+            entry = sign_into(outbox, tuned.content, owner, self.files.concept)
             result |= {"site": owner, "signed": str(entry.path)}
             result |= {"digest": entry.digest, "counter": entry.counter}
         self._show(result)
@@ -202,70 +198,29 @@ class _Run:
         from mos_model.bases.base import load_base
         from mos_model.devices import pick_dtype
 
-        dtype = pick_dtype(self.request.precision, self.device)
-        return load_base(self.request.base, device=self.device, dtype=dtype)
+        dtype = pick_dtype(self.command.precision, self.device)
+        return load_base(self.command.base, device=self.device, dtype=dtype)
 
-    def _class_word(self, base: "Base") -> str:
-        from mos_client.tuning.checks.class_word import infer_class_word
-
-        guess = infer_class_word(base, self.flight.folder.pictures, self.settings)
-        console.print(f"class word: {guess.word} (next best: {guess.runner_up})")
-        return guess.word
-
-    def _previews(self) -> "Previews | None":
-        from mos_client.tuning import Previews
-        from mos_client.tuning.runtime.preview import preview_writer
-
-        every = self.request.preview_every
-        if every is None:
-            return None
-        return Previews(every, preview_writer(self.files.work_dir / "previews"))
-
-    def _tuned(
-        self, base: "Base", class_word: str, log: Any, previews: "Previews | None"
-    ) -> "Concept":
+    def _tuned(self, log: Any) -> "Tuned":
         from mos_client.commands.tuning.progress import TuneDisplay
-        from mos_client.tuning import RunOptions, tune_concept
+        from mos_client.tuning.run import TuneCallbacks, tuned
 
-        name = self.terms.concept.name
+        base, judged = self._base(), self.judged
         with progress() as display:
-            shown = TuneDisplay(display, name, self.settings.steps, base.device, log)
-            tuned = tune_concept(
-                self.flight.folder.pictures,
-                base=base,
-                name=name,
-                class_word=class_word,
-                settings=self.settings,
-                licence=self.terms.licence,
-                run=RunOptions(
-                    work_dir=self.files.work_dir,
-                    resume=self.request.resume,
-                    on_progress=shown.show,
-                    previews=previews,
-                    processes=self.processes,
-                ),
+            name, steps = judged.terms.concept.name, judged.settings.steps
+            shown = TuneDisplay(display, name, steps, base.device, log)
+            callbacks = TuneCallbacks(
+                on_phase=shown.phase,
+                on_class_word=_show_class_word,
+                on_progress=shown.show,
             )
+            found = tuned(judged, self.request, base, callbacks, self.processes)
         if log is not None:
             log.close()
-        return tuned
-
-    def _written(self, tuned: "Concept") -> bytes:
-        """Write the concept's file; the checkpoint goes, previews stay."""
-        from mos_client.tuning.runtime.checkpoint import FILE
-        from mos_protocol.signed.blob import signature_path
-        from mos_runtime.files import write_atomically
-
-        content = tuned.to_bytes()
-        # An older signature would not be this concept's.
-        signature_path(self.files.concept).unlink(missing_ok=True)
-        write_atomically(self.files.concept, content)
-        (self.files.work_dir / FILE).unlink(missing_ok=True)
-        with suppress(OSError):  # previews are still in it
-            self.files.work_dir.rmdir()
-        return content
+        return found
 
     def _show(self, result: Mapping[str, Any]) -> None:
-        if self.request.json:
+        if self.command.json:
             print_json(result)
             return
         trigger = f"use it as <{result['concept']}> in prompts"
@@ -275,3 +230,8 @@ class _Run:
         if "site" in result:
             signed = f"signed as site {result['site']}; `mos-client join` sends it"
             console.print(signed)
+
+
+def _show_class_word(word: str, next_best: str) -> None:
+    if next_best:
+        console.print(f"class word: {word} (next best: {next_best})")

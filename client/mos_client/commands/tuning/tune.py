@@ -159,7 +159,7 @@ def tune(
     --check exits with 0 if tuning would start, else with 2.
     Ctrl-C keeps a checkpoint; --resume goes on to the same result.
     """
-    from mos_client.commands.tuning.run import TuneRequest, run_tune
+    from mos_client.commands.tuning.run import TuneCommand, run_tune
 
     given = {
         "method": method,
@@ -168,7 +168,7 @@ def tune(
         "seed": seed,
         "min_side": min_side,
     }
-    request = TuneRequest(
+    command = TuneCommand(
         data=data,
         out=out,
         concept=concept,
@@ -191,4 +191,4 @@ def tune(
         home=home,
         json=json,
     )
-    run_tune(request)
+    run_tune(command)

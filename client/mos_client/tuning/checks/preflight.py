@@ -21,8 +21,11 @@ from mos_client.tuning.data.captions import judge_captions
 from mos_client.tuning.data.latents import bucket_without_subject
 from mos_client.tuning.settings import TuneSettings
 from mos_model.bases.base_outline import BaseOutline
+from mos_model.concepts.names import checked_class_word
 from mos_model.errors import DataError
 from mos_model.prompts.prompt_tokens import PromptTokenizer
+from mos_protocol.encoding.canonical import checked_text
+from mos_protocol.signed.bundle import MAX_LICENCE_CHARACTERS
 
 _MOST_TOLD = 5
 
@@ -49,14 +52,29 @@ class ConceptTerms:
 
         Raises:
             DataError: no such folder, or a broken `concept.toml`.
-            ConceptError: no name.
+            ConceptError: no name, or no class word.
+            ProtocolError: see `checked_terms`.
         """
         file = read_concept_file(data)
-        return ConceptTerms(
+        terms = ConceptTerms(
             concept_name(data, file, concept),
             file.class_word if class_word is None else class_word,
             (file.licence or "") if licence is None else licence,
         )
+        checked_terms(licence=terms.licence, class_word=terms.class_word or "")
+        return terms
+
+
+def checked_terms(*, licence: str, class_word: str) -> None:
+    """Refuse words that no signed manifest can hold, before any tuning is done.
+
+    Raises:
+        ProtocolError: the licence is too long, or holds control characters.
+        ConceptError: the class word is none; "" is for one not yet known.
+    """
+    checked_text(licence, "licence", max_characters=MAX_LICENCE_CHARACTERS)
+    if class_word:
+        checked_class_word(class_word)
 
 
 @dataclass(frozen=True)
