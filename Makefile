@@ -57,7 +57,7 @@ test-slow: setup
 	@$(BIN)/python -m pytest -m "slow and not faults"
 
 test-faults: setup
-	@$(BIN)/python -m pytest -m faults
+	@$(BIN)/python -m pytest -m "slow or faults" tests/faults
 
 check: setup
 	@$(BIN)/ruff check .

@@ -60,7 +60,7 @@ def missing(text: str) -> list[str]:
 
 ATTACKS = table(MODEL, "| attack |")
 PORTS = table(MODEL, "| port |")
-THREATS = table(INDEX, "| threat |")
+THREATS = [*table(INDEX, "| threat |"), *table(INDEX, "| fault |")]
 
 
 @pytest.mark.parametrize("row", ATTACKS, ids=[row[0][:40] for row in ATTACKS])

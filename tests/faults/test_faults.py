@@ -22,7 +22,8 @@ from tests.support.federation import Federation
 from tests.support.programs import processes_about
 from tests.support.relay import Relay
 
-pytestmark = [pytest.mark.slow, pytest.mark.faults]
+pytestmark = pytest.mark.slow
+"""Those with the mark `faults` besides are left out of CI, for want of time."""
 
 CENTRES_DISK_BYTES = 96 * 2**20
 AHEAD = 3 * 3600
@@ -98,6 +99,7 @@ def test_serve_killed(federation: Federation) -> None:
     federation.assert_all_is_well()
 
 
+@pytest.mark.faults
 def test_superlink_killed(federation: Federation) -> None:
     federation.part("centre", "flower-superlink").kill()
     federation.put("south", "luna")
@@ -112,6 +114,7 @@ def test_serverapp_killed(federation: Federation) -> None:
     federation.assert_all_is_well()
 
 
+@pytest.mark.faults
 def test_site_that_was_offline_for_three_releases(federation: Federation) -> None:
     store = ReleaseStore(federation.home("east"))
     held = store.held()
@@ -144,6 +147,7 @@ def test_supernode_killed_and_another_site_killed_in_the_middle_of_an_upload(
     federation.assert_all_is_well()
 
 
+@pytest.mark.faults
 def test_disk_full_at_the_centre(federation: Federation, small_disk: bool) -> None:
     if not small_disk:
         pytest.skip("this system lets no test mount a small disk")
@@ -160,6 +164,7 @@ def test_disk_full_at_the_centre(federation: Federation, small_disk: bool) -> No
     federation.assert_all_is_well()
 
 
+@pytest.mark.faults
 def test_clock_of_a_site_that_is_hours_ahead(
     federation: Federation, folder: Path
 ) -> None:
@@ -183,7 +188,7 @@ def test_clock_of_a_site_that_is_hours_ahead(
 
 def test_no_process_is_left_behind(federation: Federation, folder: Path) -> None:
     families = [one for p in federation.programs.values() for one in p.family()]
-    for name in ("south", "north", "east", "centre"):
+    for name in sorted(federation.programs, key=lambda name: name == "centre"):
         federation.end(name)
     assert [one for one in families if one.is_running()] == []
     assert processes_about(folder) == []

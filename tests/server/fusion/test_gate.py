@@ -48,3 +48,14 @@ def test_worst_figure_comes_first_and_no_figure_counts_for_all() -> None:
     whats = [one.what for one in excesses(found, LIMITS)]
     assert whats[-1] == "generic pictures moved"
     assert weight(found, LIMITS) == 10 + 10 + 1
+
+
+def test_every_further_concept_may_cost_its_share() -> None:
+    """As honest federations of 2 to 14 concepts do: 0.08, 0.27, 0.51, 0.72."""
+    limits = GateLimits(lost=0.1)
+    among = [limits.lost_among(count) for count in (1, 2, 4, 14)]
+    assert among == pytest.approx([0.1, 0.1, 1 - 0.9**3, 1 - 0.9**13])
+    lost = {f"north/c{number}": 0.2 for number in range(4)}
+    assert excesses(Behaviour(lost=lost), limits) == []
+    assert len(excesses(Behaviour(lost=dict(list(lost.items())[:2])), limits)) == 2
+    assert GateLimits(lost=5.0).lost_among(14) == 5.0

@@ -46,7 +46,7 @@ def excesses(behaviour: Behaviour, limits: GateLimits) -> list[Excess]:
     for what, found, limit in (
         ("pictures of {!r} moved", behaviour.words, limits.words),
         ("pictures of {} moved", behaviour.concepts, limits.concepts),
-        ("share lost of {}", behaviour.lost, limits.lost),
+        ("share lost of {}", behaviour.lost, limits.lost_among(len(behaviour.lost))),
     ):
         figures += [(what.format(name), one, limit) for name, one in found.items()]
     beyond = [Excess(*figure) for figure in figures if not figure[1] <= figure[2]]
