@@ -254,7 +254,7 @@ def test_the_command_prints_the_papers_figures_beside_ours(
         (("--change", "prior=1&balance=2"), "'2' is no bool"),
         (("--device", "cuda:99"), "is not here"),
         (("--counts", "many"), "whole numbers with commas"),
-        (("--counts", "9", "--only", "fusion"), "9 concepts asked for, 3 at hand"),
+        (("--counts", "9", "--only", "fusion"), "9 concepts asked for, 3 available"),
     ],
 )
 def test_what_cannot_be_found_is_said(

@@ -40,15 +40,11 @@ def evaluate(
     ] = "mini-clip",
     counts: Annotated[
         str | None,
-        typer.Option(
-            help="Numbers of concepts to fuse (default: 1,2,4,8,16; of draws 8,16)."
-        ),
+        typer.Option(help="How many to fuse (default: 1,2,4,8,16; draws: 8,16)."),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A way to fuse: gradient, chained, published, average or sum."
-        ),
+        typer.Option(help="gradient, chained, published, average or sum."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Pictures of every prompt.")] = 2,
     steps: Annotated[
@@ -156,12 +152,7 @@ def evaluate(
     )
     display: Any = SimulationDisplay() if console.is_terminal else ProgressLines()
     with display:
-        evaluation = find(
-            config,
-            out,
-            on_progress=display.show,
-            on_table=display.count,
-        )
+        evaluation = find(config, out, on_progress=display.show, on_table=display.count)
     page = write_report(evaluation, out)
     if json:
         print_json(evaluation.to_dict())
