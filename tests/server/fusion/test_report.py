@@ -49,17 +49,8 @@ def test_concept_fused_alone_has_no_conflict(
     assert 0 < report.kept("s/c0") < 1
 
 
-SCALES = {
-    "down vast, up tiny": (1e36, 1e-36),
-    "down tiny, up vast": (1e-36, 1e36),
-}
-VANISHING = {
-    "denormal": (1.0, 1e-44),
-    "both denormal": (1e-44, 1e-44),
-    "vast and denormal": (1e30, 1e-44),
-    "tiny": (1e-20, 1e-20),
-    "a thousandth": (1e-3, 1e-1),
-}
+SCALES = {"down vast, up tiny": (1e36, 1e-36)}
+VANISHING = {"vast and denormal": (1e30, 1e-44), "a thousandth": (1e-3, 1e-1)}
 
 
 @pytest.mark.parametrize("how", [*SCALES, *VANISHING])
