@@ -8,6 +8,7 @@ anything: on Linux the system then ends its programs, and Flower's end with thos
 
 import contextlib
 import ctypes
+import functools
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType, SimpleNamespace
 from typing import Final
 
 import psutil
@@ -220,3 +221,14 @@ def end_with_parent() -> None:
     """Linux: the calling process is killed when its parent is gone, however it went."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def end_with_us(starting: ModuleType) -> None:
+    """Linux: what a module starts by its `subprocess.Popen` ends when this process does.
+
+    Flower's programs look whether their parent's number is still taken. Where the first
+    process of a system or container takes no leave of orphans, it is, for ever.
+    """
+    popen = functools.partial(subprocess.Popen, preexec_fn=end_with_parent)
+    changed = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    vars(starting)["subprocess"] = changed

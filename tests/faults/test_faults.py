@@ -19,6 +19,7 @@ from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from tests.support.disk import mount_small_disk, unmount
 from tests.support.federation import Federation
+from tests.support.orphans import orphans_kept
 from tests.support.programs import processes_about
 from tests.support.relay import Relay
 
@@ -58,10 +59,11 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 @pytest.fixture(scope="module")
 def federation(folder: Path, small_disk: bool) -> Iterator[Federation]:
-    """A centre that serves; nobody is admitted yet."""
-    made = Federation.begin(folder)
-    yield made
-    made.close()
+    """A centre that serves, where nobody buries the dead; nobody is admitted yet."""
+    with orphans_kept():
+        made = Federation.begin(folder)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,9 +1,11 @@
 """Supervised processes: none is left behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -122,9 +124,40 @@ def test_program_of_a_supervisor_that_was_killed_ends(tmp_path: Path) -> None:
         program = psutil.Process(int(supervisor.stdout.readline()))
         assert program.is_running()
         supervisor.kill()
-    psutil.wait_procs([program], timeout=60)
-    gone = not program.is_running() or program.status() == psutil.STATUS_ZOMBIE
-    assert gone
+    _wait_for_the_end(program)
+
+
+_STARTS_A_WAITING_ONE = """
+import signal, sys
+from types import ModuleType
+from mos_runtime.processes import end_with_us
+module = ModuleType("module")
+exec("import subprocess", vars(module))
+end_with_us(module)
+started = module.subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+print(started.pid, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does it on Linux only")
+def test_what_a_module_starts_ends_with_a_process_nobody_takes_leave_of() -> None:
+    command = [sys.executable, "-c", _STARTS_A_WAITING_ONE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        started = psutil.Process(int(starter.stdout.readline()))
+        psutil.Process(starter.pid).kill()  # it stays a zombie: its number is taken
+        _wait_for_the_end(started)
+        assert psutil.Process(starter.pid).status() == psutil.STATUS_ZOMBIE
+
+
+def _wait_for_the_end(process: psutil.Process) -> None:
+    """Until it is gone, or a zombie for want of a parent that takes leave of it."""
+    until = time.monotonic() + 60
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until, process
+            time.sleep(0.05)
 
 
 def _waiting() -> list[str]:

@@ -48,6 +48,7 @@ from mos_protocol.messages import (
 )
 from mos_protocol.signed.call import Address, Call, sign_answer
 from mos_runtime.errors import MosError
+from mos_runtime.processes import end_with_parent
 
 SiteFinder = Callable[[Context], Site]
 Answered = tuple[PlainDict | None, bytes | None]
@@ -254,4 +255,9 @@ def site_app(find_site: SiteFinder) -> ClientApp:
     return made
 
 
-app = site_app(lambda context: site_of(context.node_config))
+def _site_here(context: Context) -> Site:
+    end_with_parent()
+    return site_of(context.node_config)
+
+
+app = site_app(_site_here)

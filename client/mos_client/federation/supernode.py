@@ -1,11 +1,12 @@
 """The process that `mos-client join` supervises: Flower's SuperNode, guarded.
 
-Five things are added to Flower's own program. An app is checked before anything of it
+Six things are added to Flower's own program. An app is checked before anything of it
 is stored (`guard`). An error's words are taken out of an answer (`supernode_errors`).
 Why the centre is not reached is recorded (`supernode_contact`). The Runtime API, which
 hands out messages and takes answers, serves this account alone
-(`mos_runtime.loopback`). And the process ends when its main thread does: the Runtime
-API runs in a thread of its own, which would keep a node that has failed alive.
+(`mos_runtime.loopback`). What it starts ends with it. And the process ends when its
+main thread does: the Runtime API runs in a thread of its own, which would keep a node
+that has failed alive.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from mos_client.federation.supernode_errors import guarded_send
 from mos_client.federation.supernode_names import JOURNAL_VARIABLE
 from mos_runtime.journal import Journal
 from mos_runtime.loopback import keep_to_owner
+from mos_runtime.processes import end_with_us
 
 _SEND: Final = 2
 _GET_FAB: Final = 4
@@ -76,6 +78,7 @@ def _guarded_connection(**options: Any) -> Iterator[tuple[Any, ...]]:
 def main() -> NoReturn:
     """Run the guarded SuperNode; its arguments are those of `flower-supernode`."""
     keep_to_owner(uvicorn.Config)
+    end_with_us(flower_internals)
     flower_internals._init_connection = _guarded_connection
     code = 1
     try:

@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from mos_model.bases.base_files import read_inventory
 from mos_runtime.journal import Journal
+from mos_runtime.processes import end_with_parent
 from mos_server.federation import events
 from mos_server.federation.carrier import Carrier, ConversationSettings
 from mos_server.federation.conversation import Conversation
@@ -32,6 +33,7 @@ _TOUCH_EVERY_SECONDS: Final = 5.0
 
 def main(grid: Grid, context: Context) -> None:
     """Serve until Flower stops the run."""
+    end_with_parent()
     with crashes_noted(CentreHome.open().flower / JOURNAL_FILE):
         _serve(FlowerCarrier(grid, context.run_id), context.run_config)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mos_runtime.journal import Journal
-from mos_runtime.processes import trim_log
+from mos_runtime.processes import end_with_parent, trim_log
 from mos_server.federation import events
 from mos_server.registry.home import HOME_VARIABLE, CentreHome
 
@@ -64,6 +64,7 @@ class FusionWorker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=end_with_parent,
             )
 
     def running(self) -> bool:
