@@ -224,7 +224,7 @@ def end_with_parent() -> None:
 
 
 def end_with_us(starting: ModuleType) -> None:
-    """Linux: what a module starts by its `subprocess.Popen` ends when this process does.
+    """Linux: what a module starts by its `subprocess.Popen` ends with this process.
 
     Flower's programs look whether their parent's number is still taken. Where the first
     process of a system or container takes no leave of orphans, it is, for ever.

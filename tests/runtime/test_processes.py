@@ -134,7 +134,8 @@ from mos_runtime.processes import end_with_us
 module = ModuleType("module")
 exec("import subprocess", vars(module))
 end_with_us(module)
-started = module.subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+command = [sys.executable, "-c", "import signal; signal.pause()"]
+started = module.subprocess.Popen(command)
 print(started.pid, flush=True)
 signal.pause()
 """

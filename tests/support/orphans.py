@@ -1,4 +1,4 @@
-"""A machine on which nobody takes leave of orphans, as where PID 1 of a container waits."""
+"""A machine on which nobody takes leave of orphans, as in a container without init."""
 
 import contextlib
 import ctypes
