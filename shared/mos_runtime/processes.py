@@ -226,8 +226,8 @@ def end_with_parent() -> None:
 def end_with_us(starting: ModuleType) -> None:
     """Linux: what a module starts by its `subprocess.Popen` ends with this process.
 
-    Flower's programs look whether their parent's number is still taken. Where the first
-    process of a system or container takes no leave of orphans, it is, for ever.
+    Flower's programs end once no process has their parent's PID. In a container whose
+    PID 1 does not reap orphans, a killed parent stays a zombie and keeps its PID.
     """
     popen = functools.partial(subprocess.Popen, preexec_fn=end_with_parent)
     changed = SimpleNamespace(**{**vars(subprocess), "Popen": popen})

@@ -19,7 +19,7 @@ from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from tests.support.disk import mount_small_disk, unmount
 from tests.support.federation import Federation
-from tests.support.orphans import orphans_kept
+from tests.support.orphans import orphans_unreaped
 from tests.support.programs import processes_about
 from tests.support.relay import Relay
 
@@ -59,8 +59,8 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 @pytest.fixture(scope="module")
 def federation(folder: Path, small_disk: bool) -> Iterator[Federation]:
-    """A centre that serves, where nobody buries the dead; nobody is admitted yet."""
-    with orphans_kept():
+    """A centre that serves, where orphans are not reaped; nobody is admitted yet."""
+    with orphans_unreaped():
         made = Federation.begin(folder)
         yield made
         made.close()

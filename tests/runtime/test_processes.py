@@ -142,18 +142,18 @@ signal.pause()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does it on Linux only")
-def test_what_a_module_starts_ends_with_a_process_nobody_takes_leave_of() -> None:
+def test_what_a_module_starts_ends_with_a_parent_that_is_never_reaped() -> None:
     command = [sys.executable, "-c", _STARTS_A_WAITING_ONE]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         started = psutil.Process(int(starter.stdout.readline()))
-        psutil.Process(starter.pid).kill()  # it stays a zombie: its number is taken
+        psutil.Process(starter.pid).kill()  # a zombie: its PID stays taken
         _wait_for_the_end(started)
         assert psutil.Process(starter.pid).status() == psutil.STATUS_ZOMBIE
 
 
 def _wait_for_the_end(process: psutil.Process) -> None:
-    """Until it is gone, or a zombie for want of a parent that takes leave of it."""
+    """Until it is gone, or a zombie that its parent has not reaped."""
     until = time.monotonic() + 60
     with contextlib.suppress(psutil.NoSuchProcess):
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:

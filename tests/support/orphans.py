@@ -1,4 +1,4 @@
-"""A machine on which nobody takes leave of orphans, as in a container without init."""
+"""A machine that does not reap orphans, as a container without an init process."""
 
 import contextlib
 import ctypes
@@ -13,8 +13,8 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 @contextlib.contextmanager
-def orphans_kept() -> Iterator[None]:
-    """Within it, processes whose parent is gone become this one's, zombies to the end.
+def orphans_unreaped() -> Iterator[None]:
+    """Orphans become children of this process, which reaps them only at the end.
 
     Linux only; elsewhere nothing is changed.
     """
