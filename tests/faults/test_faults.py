@@ -19,8 +19,7 @@ from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from tests.support.disk import mount_small_disk, unmount
 from tests.support.federation import Federation
-from tests.support.orphans import orphans_unreaped
-from tests.support.programs import processes_about
+from tests.support.programs import orphans_unreaped, processes_about
 from tests.support.relay import Relay
 
 pytestmark = pytest.mark.slow

@@ -1,16 +1,20 @@
 """Our commands as processes of their own, watched by what they print."""
 
+import contextlib
+import ctypes
 import json
 import os
 import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
 import psutil
 
+_PR_SET_CHILD_SUBREAPER: Final = 36
 PATIENCE_SECONDS: Final = float(os.environ.get("MOS_TEST_PATIENCE", "240"))
 """A command that says nothing of what is waited for within this time has failed. On a
 machine that is busy with other work, set the variable higher."""
@@ -120,3 +124,25 @@ def processes_about(folder: Path) -> list[str]:
         if any(str(folder) in word for word in words):
             found.append(" ".join(process.cmdline()))
     return found
+
+
+@contextlib.contextmanager
+def orphans_unreaped() -> Iterator[None]:
+    """Orphans become children of this process, which reaps them only at the end.
+
+    Linux only; elsewhere nothing is changed.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before = {child.pid for child in psutil.Process().children()}
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        for child in psutil.Process().children():
+            if child.pid not in before and child.status() == psutil.STATUS_ZOMBIE:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child.pid, os.WNOHANG)

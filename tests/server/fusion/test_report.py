@@ -67,7 +67,8 @@ def test_scale_of_factors_changes_no_figure_and_none_is_absurd(
     found = fuse_concepts(base, pair, settings=QUICK).report
     if how in SCALES:
         for concept in ("s/c0", "s/c1"):
-            assert found.kept(concept) == pytest.approx(fusion.report.kept(concept))
+            kept = fusion.report.kept(concept)
+            assert found.kept(concept) == pytest.approx(kept, rel=1e-3)
         return
     assert (found.kept("s/c1"), found.conflict("s/c1")) == (1.0, 0.0)
     assert 0 < found.kept("s/c0") <= 1
