@@ -12,6 +12,7 @@ from mos_client.commands.files.concepts import concepts
 from mos_client.commands.files.export import export
 from mos_client.commands.files.import_ import import_
 from mos_client.commands.files.inspect import inspect
+from mos_client.commands.files.publish import publish
 from mos_client.commands.files.verify import verify
 from mos_client.commands.sampling.layout import layout
 from mos_client.commands.sampling.sample import sample
@@ -36,6 +37,7 @@ app.command()(inspect)
 app.command()(verify)
 app.command("import")(import_)
 app.command()(export)
+app.command()(publish)
 
 
 def main() -> NoReturn:

@@ -5,7 +5,8 @@ MosError (mos_model.errors)
     ├── IdentityError    keys or enrolment are missing or wrong
     ├── PolicyError      the site's own policy does not allow what the centre asks
     │   └── NotNowError  ... at this hour; at another it would
-    └── StoreError       the outbox or the releases lack something, or are broken
+    ├── StoreError       the outbox or the releases lack something, or are broken
+    └── HubError         a model hub refuses an upload, or cannot be reached
 """
 
 from mos_runtime.errors import MosError
@@ -29,3 +30,7 @@ class NotNowError(PolicyError):
 
 class StoreError(SiteError):
     """The outbox or the store of releases lacks something, or is broken."""
+
+
+class HubError(SiteError):
+    """A model hub refuses an upload, or cannot be reached."""

@@ -101,17 +101,18 @@ def write_layers(folder: Path, token: str, concept: FusedConcept) -> None:
         before = "" if len(concept.embeddings) == 1 else f"{encoder}."
         for index, layer in enumerate(layer_names(vectors.shape[1])):
             tensors[f"{before}{layer}"] = vectors[:, index].float().contiguous()
-    write_atomically(folder / "layers" / _file(token), save(tensors))
+    write_atomically(folder / "layers" / word_file(token), save(tensors))
 
 
 def _write_words(folder: Path, token: str, tensors: Mapping[str, Tensor]) -> None:
     content = save({key: tensor.contiguous() for key, tensor in tensors.items()})
-    write_atomically(folder / "embeddings" / _file(token), content)
+    write_atomically(folder / "embeddings" / word_file(token), content)
 
 
 def _by_clip(words: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"clip_l": words["text_encoder"], "clip_g": words["text_encoder_2"]}
 
 
-def _file(token: str) -> str:
+def word_file(token: str) -> str:
+    """Name of the file of a concept's words, in `embeddings` and in `layers`."""
     return f"{token.replace('/', '.')}.safetensors"
