@@ -68,7 +68,8 @@ class Federation:
         """Start the centre, and wait until it listens."""
         words = ("serve", "--home", self.centre_home, "--address", self.address)
         # Random numbers on a random base: no gate has limits for those.
-        options = ("--base", self.base, "--fuse-after", 0, "--gate", "off")
+        gate = ("--gate", "off", "--longest-poll", 4)
+        options = ("--base", self.base, "--fuse-after", 0, *gate)
         self.programs["centre"] = Program("server", *words, *options)
         self.programs["centre"].wait_for("listening")
         return self.programs["centre"]

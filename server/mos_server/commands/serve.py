@@ -43,6 +43,14 @@ def serve(
             min=0, help="Longest wait for a fusion while bundles keep coming, seconds."
         ),
     ] = 300.0,
+    longest_poll: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=300,
+            help="Seconds for which a site waits for news before it asks again.",
+        ),
+    ] = 20.0,
     gate: Annotated[
         Literal["on", "off"],
         typer.Option(
@@ -92,6 +100,7 @@ def serve(
         hosts=tuple(host or ()),
         settle_seconds=fuse_after,
         longest_settle_seconds=fuse_within,
+        wait_seconds=longest_poll,
         keep_releases=keep_releases,
         metrics_port=metrics_port,
     )

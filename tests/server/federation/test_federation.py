@@ -79,7 +79,7 @@ def test_two_sites_push_at_different_times_and_both_get_both_releases(
     words = ("serve", "--home", tmp_path / "centre", "--address", address)
     # Random numbers on a random base: no gate has limits for those.
     more = ("--base", base, "--fuse-after", 0, "--device", "cpu", "--gate", "off")
-    centre = start("server", *words, *more)
+    centre = start("server", *words, *more, "--longest-poll", 4)
     centre.wait_for("listening")
     north = admit(tmp_path, base, address, "north")
     centre.wait_for("door-open", site="north")
