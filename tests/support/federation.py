@@ -1,6 +1,7 @@
 """A whole federation of real processes on this machine, and what must hold of it."""
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mos_server.registry.home import CentreHome
 from mos_server.registry.registry import Registry
 from tests.support.bases import save_tiny_sd
 from tests.support.concepts import random_concept
-from tests.support.programs import Program
+from tests.support.programs import PATIENCE_SECONDS, Program
 from tests.support.typing_in import type_in
 
 QUICK = {"fusion": {"steps": 1, "scenes": [""], "prior_subjects": ["dog"]}}
@@ -116,12 +117,17 @@ class Federation:
         self.ended.append(program)
 
     def part(self, name: str, word: str) -> psutil.Process:
-        """The one process of a command's family whose command line has a word."""
-        found = [
-            one for one in self.programs[name].family() if word in " ".join(_words(one))
-        ]
-        assert found, [_words(one) for one in self.programs[name].family()]
-        return found[0]
+        """The one process of a command's family whose command line has a word.
+
+        It may be about to start.
+        """
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            for one in self.programs[name].family():
+                if word in " ".join(_words(one)):
+                    return one
+            time.sleep(0.05)
+        raise AssertionError([_words(one) for one in self.programs[name].family()])
 
     def settle(self) -> None:
         """Wait until every joined site has the release of all concepts."""

@@ -36,6 +36,7 @@ def tuned(out: Path, base: Path, data: Path, *, processes: int, accumulate: int)
     return done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_steps_of_one(tmp_path: Path) -> None:
     base = save_tiny_sd(tmp_path / "base")
     data = save_pictures(tmp_path / "pictures", side=16)

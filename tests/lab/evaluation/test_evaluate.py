@@ -129,6 +129,7 @@ def test_a_second_run_draws_nothing_anew(
     assert sum(drawn) > 0
 
 
+@pytest.mark.slow
 def test_plain_loras_are_tuned_on_the_same_pictures_and_stand_beside(
     base: Base, subjects_folder: Path, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_plain_lora_that_cannot_be_tuned_is_named(
     assert not (where / "ada").exists()
 
 
+@pytest.mark.slow
 def test_every_setting_of_fusion_has_its_row(
     base: Base, subjects_folder: Path, tmp_path: Path
 ) -> None:

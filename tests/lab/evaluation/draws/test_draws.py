@@ -130,6 +130,7 @@ def test_two_draws_at_a_time_leave_figures_and_go_on_without_work(
     assert json.loads((tmp_path / "draws.json").read_text()) == found
 
 
+@pytest.mark.slow
 def test_an_interrupted_draw_goes_on_to_the_same_figures(tmp_path: Path) -> None:
     base = save_tiny_sd(tmp_path / "base")
     quick = {"sample": {"steps": 2}, "fusion": {"scenes": [""], "ridge": 0.1}}
