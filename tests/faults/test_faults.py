@@ -59,10 +59,8 @@ def small_disk(folder: Path) -> Iterator[bool]:
 @pytest.fixture(scope="module")
 def federation(folder: Path, small_disk: bool) -> Iterator[Federation]:
     """A centre that serves, where orphans are not reaped; nobody is admitted yet."""
-    with orphans_unreaped():
-        made = Federation.begin(folder)
+    with orphans_unreaped(), Federation.running(folder) as made:
         yield made
-        made.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,17 @@ class Federation:
     """All that were put into an outbox, and must be fused."""
 
     @staticmethod
-    def begin(folder: Path) -> "Federation":
-        """A centre that listens."""
+    @contextmanager
+    def running(folder: Path) -> Iterator["Federation"]:
+        """A centre that listens; all ends with the block, after a failure too."""
         found = Federation(folder)
         base = save_tiny_sd(found.base)
         (base / "mos_defaults.json").write_text(json.dumps(QUICK))
-        found.serve()
-        return found
+        try:
+            found.serve()
+            yield found
+        finally:
+            found.close()
 
     @property
     def base(self) -> Path:

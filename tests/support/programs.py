@@ -45,9 +45,13 @@ class Program:
         self._errors: list[str] = []
         assert self._process.stdout is not None
         assert self._process.stderr is not None
+        outputs = (
+            (self._read, self._process.stdout),
+            (self._note, self._process.stderr),
+        )
         self._threads = [
-            threading.Thread(target=self._read, args=(self._process.stdout,)),
-            threading.Thread(target=self._note, args=(self._process.stderr,)),
+            threading.Thread(target=read, args=(output,), daemon=True)
+            for read, output in outputs
         ]
         for thread in self._threads:
             thread.start()

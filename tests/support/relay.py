@@ -3,7 +3,7 @@
 import socket
 import threading
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 _CHUNK_BYTES: Final = 16 * 2**10
 _PATIENCE_SECONDS: Final = 240.0
@@ -55,7 +55,8 @@ class Relay:
             thread.join()
 
     def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments)  # type: ignore[arg-type]
+        given: Any = {"target": work, "args": arguments}
+        thread = threading.Thread(**given, daemon=True)
         self._threads.append(thread)
         thread.start()
 

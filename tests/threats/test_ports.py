@@ -43,14 +43,10 @@ def ports_of(program: Program) -> set[Port]:
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    made = Federation.begin(tmp_path_factory.mktemp("ports"))
-    try:
+    with Federation.running(tmp_path_factory.mktemp("ports")) as made:
         made.admit("north")
         made.join("north").wait_for("connected")
         yield made
-    finally:
-        for program in made.programs.values():
-            program.kill()
 
 
 @NEEDS_ROOT

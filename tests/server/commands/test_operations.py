@@ -24,9 +24,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Any:
-    made = Federation.begin(tmp_path)
-    yield made
-    made.close()
+    with Federation.running(tmp_path) as made:
+        yield made
 
 
 def test_orders_keys_withdrawals_and_a_dead_server_app_while_all_runs(
